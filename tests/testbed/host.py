@@ -1,0 +1,184 @@
+"""Test hosts: whole systemd machines in containers, with their own Docker and Podman.
+
+A host keeps /var and /home in volumes, everything else in its container's layer; a reboot keeps
+both and loses /run, /tmp and every process, as on a real machine."""
+
+import ipaddress
+import json
+import os
+import sys
+
+from . import engine, images
+from .base import Failure, lock, run, wait_for
+
+PREFIX = "bulkhead-"
+IMAGE_LABEL = "bulkhead.image"
+BOOT_SECONDS = 90
+
+# All but SYS_RESOURCE (which the machine itself may lack), SYS_MODULE, SYS_RAWIO, SYS_BOOT, SYS_PACCT and WAKE_ALARM.
+CAPABILITIES = (
+    "AUDIT_CONTROL AUDIT_WRITE BLOCK_SUSPEND CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER "
+    "KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW "
+    "SETFCAP SETGID SETPCAP SETUID SYS_ADMIN SYS_CHROOT SYS_NICE SYS_PTRACE SYS_TIME SYS_TTY_CONFIG SYSLOG"
+).split()
+
+
+def container(name):
+    return PREFIX + name
+
+
+def volume(name, which):
+    return f"{PREFIX}{name}-{which}"
+
+
+def inspect(name):
+    """What the engine knows of the host's container, or None where there is no such host."""
+    done = engine.docker("container", "inspect", container(name), check=False)
+    return json.loads(done.stdout)[0] if done.returncode == 0 else None
+
+
+def names():
+    """The names of all hosts."""
+    listed = engine.docker("ps", "-a", "--filter", f"label={IMAGE_LABEL}", "--format", "{{.Names}}").stdout.split()
+    return sorted(entry.removeprefix(PREFIX) for entry in listed)
+
+
+def up(name, image, var=None, address=None):
+    """Bring the host up, made from the host image `image` (a key of `images.HOSTS`) where it is not
+    there yet; `var` is a directory to fill its /var from."""
+    engine.up()
+    there = inspect(name)
+    if there is None:
+        images.build_host(image)
+        with lock("hosts"):
+            create(name, image, address or free_address(), var)
+    elif there["Config"]["Labels"][IMAGE_LABEL] != image:
+        raise Failure(f"host {name} is there already, from {there['Config']['Labels'][IMAGE_LABEL]}: take it down first")
+    engine.docker("start", container(name))
+    wait_booted(name)
+
+
+def create(name, image, address, var):
+    engine.docker("volume", "create", volume(name, "var"))
+    if var is not None:
+        # Reflinked where the file system can.
+        run("cp", "-a", "--reflink=auto", f"{var}/.", mountpoint(volume(name, "var")))
+    options = [part for capability in CAPABILITIES for part in ("--cap-add", capability)]
+    for what in ("seccomp", "apparmor", "systempaths"):
+        options += ["--security-opt", f"{what}=unconfined"]
+    for device in ("/dev/fuse", "/dev/net/tun"):
+        options += ["--device", device]
+    engine.docker(
+        "create", "--name", container(name), "--hostname", name, "--label", f"{IMAGE_LABEL}={image}",
+        "--network", engine.NETWORK, "--ip", address,
+        # A reboot asked for inside ends the container; the engine then starts it again.
+        "--restart", "unless-stopped", "--stop-signal", "SIGRTMIN+3", "--stop-timeout", "60",
+        *options, "--cgroupns", "private",
+        "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec",
+        # One volume at /var: the data root must not be a mount of its own.
+        "-v", f"{volume(name, 'var')}:/var", "-v", f"{volume(name, 'home')}:/home",
+        f"bulkhead/{image}")
+
+
+def mountpoint(name):
+    """Where the volume lies on this machine."""
+    return engine.docker("volume", "inspect", "--format", "{{.Mountpoint}}", name).stdout.strip()
+
+
+def free_address():
+    """An address on the bridge that no host has; fixed, so that it outlives reboots."""
+    taken = {address(name) for name in names()}
+    subnet = ipaddress.ip_network((engine.ROOT / "subnet").read_text())
+    for candidate in list(subnet.hosts())[9:]:
+        if str(candidate) not in taken:
+            return str(candidate)
+    raise Failure(f"no free address in {subnet}")
+
+
+def address(name):
+    return inspect(name)["NetworkSettings"]["Networks"][engine.NETWORK]["IPAMConfig"]["IPv4Address"]
+
+
+def wait_booted(name):
+    def booted():
+        state = exec_(name, "systemctl", "is-system-running", check=False).stdout.strip()
+        return state in ("running", "degraded") and state
+
+    return wait_for(f"host {name} booting", booted, BOOT_SECONDS)
+
+
+def exec_(name, *argv, **kwargs):
+    """Run a command as root in the host, by argument vector; keywords as those of `base.run`."""
+    stdin = ["-i"] if "input" in kwargs or "stdin" in kwargs else []
+    return engine.docker("exec", *stdin, container(name), *argv, **kwargs)
+
+
+def python(name, file, *argv, **kwargs):
+    """Run a Python file of this machine in the host; it may use the standard library only."""
+    with open(file, encoding="utf-8") as source:
+        return exec_(name, "python3", "-", *argv, stdin=source, **kwargs)
+
+
+def put(name, local, remote):
+    """Copy a file of this machine into the host, executable."""
+    with open(local, "rb") as source:
+        exec_(name, "install", "-m", "0755", "/dev/stdin", remote, stdin=source)
+
+
+def shell(name, argv):
+    """Run a command in the host with this process's own standard streams; returns its exit code."""
+    mode = ["-it"] if sys.stdin.isatty() and sys.stdout.isatty() else ["-i"]
+    command = ["docker", "-H", f"unix://{engine.SOCKET}", "exec", *mode, container(name), *(argv or ["bash"])]
+    os.execvp(command[0], command)
+
+
+def started_at(name):
+    return inspect(name)["State"]["StartedAt"]
+
+
+def reboot(name):
+    """An orderly reboot: systemd stops everything, then the host boots again."""
+    before = started_at(name)
+    exec_(name, "systemctl", "--no-block", "reboot")
+    wait_for(f"host {name} going down", lambda: started_at(name) != before, BOOT_SECONDS)
+    wait_booted(name)
+
+
+def crash(name):
+    """A power cut: every process dies at once, then the host boots again."""
+    engine.docker("kill", "--signal", "KILL", container(name))
+    engine.docker("start", container(name))
+    wait_booted(name)
+
+
+def stop(name):
+    engine.docker("stop", container(name))
+
+
+def down(name):
+    """Remove the host with all it holds."""
+    engine.docker("rm", "-f", "-v", container(name), check=False)
+    engine.docker("volume", "rm", "-f", volume(name, "var"), volume(name, "home"))
+
+
+def inventory(connection="ssh"):
+    """An Ansible inventory of all hosts as YAML (JSON being YAML); `connection` is ssh or docker."""
+    hosts = {}
+    for name in names():
+        if connection == "ssh":
+            hosts[name] = {
+                "ansible_host": address(name),
+                "ansible_user": "root",
+                "ansible_ssh_private_key_file": str(images.KEY),
+                # The hosts are throwaways: their keys change with every new one.
+                "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+                                           "-o LogLevel=ERROR",
+            }
+        else:
+            hosts[name] = {
+                "ansible_connection": "community.docker.docker",
+                "ansible_host": container(name),
+                "ansible_docker_extra_args": f"-H unix://{engine.SOCKET}",
+            }
+        hosts[name]["ansible_python_interpreter"] = "/usr/bin/python3"
+    return json.dumps({"all": {"hosts": hosts}}, indent=2)
