@@ -1,5 +1,7 @@
 //! What holds for every map.
 
+#![allow(clippy::unwrap_used)]
+
 use idmap::{Error, Extent, IdMap, IdMaps, subid};
 use proptest::prelude::*;
 
