@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What is on the machine, and the few ways in which it is changed: commands, systemd units, the
+//! Docker engine, accounts, files, mounts. No module's own knowledge lives here.
+
+pub mod accounts;
+pub mod command;
+pub mod docker;
+pub mod files;
+pub mod mounts;
+pub mod process;
+pub mod systemd;

@@ -1,0 +1,174 @@
+//! Accounts and their subordinate ids. The files are read directly, since a static executable cannot
+//! load name-service libraries; they are changed through the shadow programs, which hold the locks.
+
+use crate::command::run;
+use anyhow::{Context, Result, bail};
+use idmap::{SubRange, subid};
+use std::fs;
+
+/// One account of passwd(5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+}
+
+/// Which of the two subordinate id files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Kind {
+    /// /etc/subuid
+    Uid,
+    /// /etc/subgid
+    Gid,
+}
+
+impl Kind {
+    /// The file, subuid(5) or subgid(5).
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Kind::Uid => "/etc/subuid",
+            Kind::Gid => "/etc/subgid",
+        }
+    }
+}
+
+/// The account of this name: from /etc/passwd, else from whatever `getent` knows.
+///
+/// # Errors
+/// When neither can be read.
+pub fn by_name(name: &str) -> Result<Option<Account>> {
+    let text = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
+    if let Some(account) = parse(&text).find(|account| account.name == name) {
+        return Ok(Some(account));
+    }
+    let answer = run(["getent", "passwd", "--", name]).finish()?;
+    Ok(parse(&answer.stdout).find(|account| account.name == name))
+}
+
+/// Every uid or gid that /etc/passwd or /etc/group gives to somebody.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn taken(kind: Kind) -> Result<Vec<u32>> {
+    let path = match kind {
+        Kind::Uid => "/etc/passwd",
+        Kind::Gid => "/etc/group",
+    };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split(':').nth(2)?.parse().ok())
+        .collect())
+}
+
+/// The content of /etc/subuid or /etc/subgid, empty where there is no such file.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn subids(kind: Kind) -> Result<subid::Subids> {
+    let bytes = crate::files::read_optional(kind.path().as_ref())?.unwrap_or_default();
+    Ok(subid::Subids::parse(&bytes))
+}
+
+/// Makes a system account that nobody can log in to, with a group of its own.
+///
+/// # Errors
+/// With useradd's words.
+pub fn add_system(name: &str) -> Result<()> {
+    let comment = ["--comment", "Docker user namespaces"];
+    let shape = [
+        "--system",
+        "--user-group",
+        "--no-create-home",
+        "--shell",
+        "/usr/sbin/nologin",
+    ];
+    run(["useradd"]
+        .into_iter()
+        .chain(shape)
+        .chain(comment)
+        .chain([name]))
+    .stdout()
+    .map(drop)
+}
+
+/// Removes an account and its group; one that is not there is well.
+///
+/// # Errors
+/// With userdel's words.
+pub fn remove(name: &str) -> Result<()> {
+    if by_name(name)?.is_none() {
+        return Ok(());
+    }
+    run(["userdel", name]).stdout().map(drop)
+}
+
+/// Gives a subordinate range to an account.
+///
+/// # Errors
+/// With usermod's words.
+pub fn add_range(name: &str, kind: Kind, range: SubRange) -> Result<()> {
+    change_range(
+        name,
+        range,
+        match kind {
+            Kind::Uid => "--add-subuids",
+            Kind::Gid => "--add-subgids",
+        },
+    )
+}
+
+/// Takes a subordinate range from an account.
+///
+/// # Errors
+/// With usermod's words.
+pub fn remove_range(name: &str, kind: Kind, range: SubRange) -> Result<()> {
+    change_range(
+        name,
+        range,
+        match kind {
+            Kind::Uid => "--del-subuids",
+            Kind::Gid => "--del-subgids",
+        },
+    )
+}
+
+fn change_range(name: &str, range: SubRange, flag: &str) -> Result<()> {
+    let Some(last) = range
+        .count
+        .checked_sub(1)
+        .and_then(|rest| range.start.checked_add(rest))
+    else {
+        bail!("{}:{} is not a range of ids", range.start, range.count)
+    };
+    run(["usermod", flag, &format!("{}-{last}", range.start), name])
+        .stdout()
+        .map(drop)
+}
+
+fn parse(text: &str) -> impl Iterator<Item = Account> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some(Account { name, uid, gid })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_found_and_nobody_else_by_that_id() {
+        let root = by_name("root").unwrap().unwrap();
+        assert_eq!((root.uid, root.gid), (0, 0));
+        assert_eq!(by_name("no such account").unwrap(), None);
+        assert!(taken(Kind::Uid).unwrap().contains(&0) && taken(Kind::Gid).unwrap().contains(&0));
+    }
+}

@@ -1,0 +1,303 @@
+//! The Docker engine of this machine, through the `docker` client and its JSON.
+
+use crate::command::{Run, run};
+use anyhow::{Context, Result};
+use serde::{Deserialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// The units that run the engine, the socket first: it must be stopped first, or it starts the service
+/// again.
+pub const UNITS: [&str; 2] = ["docker.socket", "docker.service"];
+
+/// A `docker` command against the system's engine, whatever context root's own client prefers.
+pub fn docker<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Run {
+    run(["docker", "--host", "unix:///run/docker.sock"]
+        .into_iter()
+        .chain(arguments))
+}
+
+/// What the engine says of itself (`docker info`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Info {
+    /// Such as `20.10.24+dfsg1`.
+    pub server_version: String,
+    /// The data root in use; under remap the `<uid>.<gid>` directory inside the configured one.
+    pub docker_root_dir: PathBuf,
+    /// The storage driver.
+    pub driver: String,
+    /// Such as `name=userns`, `name=seccomp,profile=default`.
+    #[serde(default)]
+    pub security_options: Option<Vec<String>>,
+    /// Swarm membership.
+    #[serde(default)]
+    pub swarm: Swarm,
+    /// What the client could not learn.
+    #[serde(default)]
+    pub server_errors: Option<Vec<String>>,
+}
+
+/// Swarm membership.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Swarm {
+    /// `inactive`, `active`, `pending`, …
+    #[serde(default)]
+    pub local_node_state: String,
+}
+
+impl Info {
+    /// Whether a security option of this name is on, such as `userns` or `rootless`.
+    #[must_use]
+    pub fn has_security_option(&self, name: &str) -> bool {
+        let wanted = format!("name={name}");
+        self.security_options
+            .iter()
+            .flatten()
+            .any(|option| option.split(',').any(|part| part == wanted))
+    }
+}
+
+/// What the engine says of a container (`docker container inspect`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Container {
+    /// The full id.
+    pub id: String,
+    name: String,
+    /// The id of the image it was made from.
+    pub image: String,
+    /// What it is doing.
+    pub state: State,
+    /// What the operator asked for.
+    pub host_config: HostConfig,
+    /// Volumes and bind mounts.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// The image's and the operator's settings.
+    pub config: Config,
+}
+
+/// A container's state.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct State {
+    /// `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
+    pub status: String,
+    /// Its first process on the host, 0 when it does not run.
+    pub pid: u32,
+}
+
+/// The part of a container's host configuration that bears on user namespaces and on stopping.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostConfig {
+    /// `host`, `bridge`, `container:<id>`, a network's name.
+    #[serde(default)]
+    pub network_mode: String,
+    /// `--privileged`
+    #[serde(default)]
+    pub privileged: bool,
+    /// `host`, `container:<id>` or empty.
+    #[serde(default)]
+    pub pid_mode: String,
+    /// `host` or empty.
+    #[serde(default)]
+    pub userns_mode: String,
+    /// `--rm`
+    #[serde(default)]
+    pub auto_remove: bool,
+    /// `name[:mode]` of the containers whose volumes it mounts.
+    #[serde(default)]
+    pub volumes_from: Option<Vec<String>>,
+    /// `/name:/this/alias`
+    #[serde(default)]
+    pub links: Option<Vec<String>>,
+}
+
+/// A container's settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    /// Labels.
+    #[serde(default)]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Seconds it may take to stop: 10 where it says nothing, without end where negative.
+    #[serde(default)]
+    pub stop_timeout: Option<i64>,
+}
+
+/// One mount of a container.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mount {
+    /// `bind`, `volume`, `tmpfs`, …
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// A volume's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Where it comes from on the host.
+    #[serde(default)]
+    pub source: PathBuf,
+    /// Whether the container may write.
+    #[serde(rename = "RW", default)]
+    pub writable: bool,
+}
+
+impl Container {
+    /// The name, without Docker's leading slash.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.trim_start_matches('/')
+    }
+
+    /// A label's value.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.config.labels.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// A network.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Network {
+    /// The full id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A volume.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// `local`, or a plugin's name.
+    pub driver: String,
+    /// Driver options such as `device`.
+    #[serde(default)]
+    pub options: Option<BTreeMap<String, String>>,
+}
+
+/// What the engine says of itself.
+///
+/// # Errors
+/// When no engine answers, with the client's words.
+pub fn info() -> Result<Info> {
+    let answer = docker(["info", "--format", "{{json .}}"])
+        .timeout(Duration::from_secs(20))
+        .finish()?;
+    let info = serde_json::from_str::<Info>(&answer.stdout);
+    match info {
+        Ok(info) if info.server_errors.iter().flatten().next().is_none() => Ok(info),
+        Ok(Info {
+            server_errors: Some(said),
+            ..
+        }) => anyhow::bail!("{}", said.join("; ")),
+        _ => anyhow::bail!("{}", answer.stderr.trim()),
+    }
+}
+
+/// Every container, running or not.
+///
+/// # Errors
+/// With the client's words.
+pub fn containers() -> Result<Vec<Container>> {
+    inspect(
+        "container",
+        &docker(["container", "ls", "--all", "--quiet", "--no-trunc"]).stdout()?,
+    )
+}
+
+/// The ids of every image, those without a name included.
+///
+/// # Errors
+/// With the client's words.
+pub fn images() -> Result<Vec<String>> {
+    let ids = docker(["image", "ls", "--all", "--quiet", "--no-trunc"]).stdout()?;
+    let mut ids: Vec<_> = ids.lines().map(str::to_owned).collect();
+    ids.sort();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Every network.
+///
+/// # Errors
+/// With the client's words.
+pub fn networks() -> Result<Vec<Network>> {
+    lines(&docker(["network", "ls", "--no-trunc", "--format", "{{json .}}"]).stdout()?)
+}
+
+/// Every volume.
+///
+/// # Errors
+/// With the client's words.
+pub fn volumes() -> Result<Vec<Volume>> {
+    inspect("volume", &docker(["volume", "ls", "--quiet"]).stdout()?)
+}
+
+/// The names of the installed engine plugins.
+///
+/// # Errors
+/// With the client's words.
+pub fn plugins() -> Result<Vec<String>> {
+    let names = docker(["plugin", "ls", "--format", "{{.Name}}"]).stdout()?;
+    Ok(names.lines().map(str::to_owned).collect())
+}
+
+/// Starts a container that exists.
+///
+/// # Errors
+/// With the client's words.
+pub fn start(id: &str, timeout: Duration) -> Result<()> {
+    docker(["container", "start", id])
+        .timeout(timeout)
+        .stdout()
+        .map(drop)
+}
+
+/// Stops a container. The engine ends it by force after `grace` seconds: older clients send 10 where
+/// they are told nothing, so the container's own time-out has to be said.
+///
+/// # Errors
+/// With the client's words.
+pub fn stop(id: &str, grace: u64) -> Result<()> {
+    let timeout = Duration::from_secs(grace.saturating_add(60));
+    docker(["container", "stop", "--time", &grace.to_string(), id])
+        .timeout(timeout)
+        .stdout()
+        .map(drop)
+}
+
+fn inspect<T: DeserializeOwned>(kind: &str, ids: &str) -> Result<Vec<T>> {
+    if ids.trim().is_empty() {
+        return Ok(vec![]);
+    }
+    let answer = docker([kind, "inspect"].into_iter().chain(ids.lines())).stdout()?;
+    serde_json::from_str(&answer).with_context(|| format!("docker {kind} inspect"))
+}
+
+fn lines<T: DeserializeOwned>(text: &str) -> Result<Vec<T>> {
+    text.lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_security_option_is_matched_whole() {
+        let info = r#"{"ServerVersion":"26.1.5","DockerRootDir":"/r","Driver":"overlay2",
+            "SecurityOptions":["name=seccomp,profile=builtin","name=userns"],"Unknown":1}"#;
+        let info: Info = serde_json::from_str(info).unwrap();
+        assert!(info.has_security_option("userns") && info.has_security_option("seccomp"));
+        assert!(!info.has_security_option("user") && !info.has_security_option("rootless"));
+    }
+}
