@@ -1,0 +1,292 @@
+#!/usr/bin/python
+#
+# Copyright (c) Bulkhead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: userns_remap
+short_description: Turn Docker's user namespace remapping on or off, in place
+version_added: 0.1.0
+author:
+  - Bulkhead contributors (@bulkhead)
+description:
+  - Switches a running Docker engine to C(userns-remap), or back, by converting its data root where
+    it lies. Images, containers, networks and volumes stay the ones they were, with the same ids.
+    Nothing is pulled, loaded or created again.
+  - Root inside a container is then an unprivileged user of the host.
+  - Everything that can be refused is refused before anything stops. After that every step is
+    journaled first. If the engine or a container does not come up again, the module goes back by
+    itself and fails with what it saw. If it is killed, or the host restarts in the middle, the
+    engine stays down until the next run, or the next boot, has finished the change or undone it.
+  - B(All containers stop while the data root is converted.) Those that ran are started again in
+    the order of their dependencies, whatever their restart policy. RV(downtime_seconds) says how
+    long it took.
+attributes:
+  check_mode:
+    support: full
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+    details:
+      - Refuses what a real run would refuse before its first step.
+  diff_mode:
+    support: full
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    details:
+      - Shows the change of O(config_file) and the steps.
+  platform:
+    support: full
+    platforms: linux
+    description: Target OS or families that can be operated against.
+    details:
+      - Runs on x86_64 and aarch64. No Python is needed on the host, unless the task runs with C(async).
+  async:
+    support: full
+    description: Supports being run with C(async).
+options:
+  state:
+    description:
+      - Whether containers run in a user namespace of their own.
+      - V(disabled) is the exact way back. It B(carries along what was written, pulled and created
+        while remapping was on), with the owners it has inside the containers.
+    type: str
+    choices:
+      - enabled
+      - disabled
+    default: enabled
+  user:
+    description:
+      - The account whose subordinate ids containers get, as it stands in C(/etc/subuid) and
+        C(/etc/subgid).
+      - V(default) is Docker's own account C(dockremap). It is made before the engine would do so,
+        because from version 28 on the engine may give it a range that overlaps another account's.
+      - Any other account must exist already. Do not share one with rootless Podman, whose
+        containers would then have the same ids.
+      - To change it on a remapped engine, go through O(state=disabled) first.
+    type: str
+    default: default
+  subid_start:
+    description:
+      - The first subordinate id to give to O(user), for users and groups alike.
+      - If not set, an account that has a range keeps it, and one that has none gets the lowest
+        range that overlaps nobody's.
+      - A start that differs from the range the account has, or that overlaps another account's
+        range, is refused. Entries that are there already are never rewritten.
+    type: int
+  subid_count:
+    description:
+      - How many ids the range holds.
+      - With fewer than 65536, images with files of C(nobody) (65534) cannot be extracted. A data
+        root that holds an id outside the range is refused, and the first such path is named.
+    type: int
+    default: 65536
+  carry_over:
+    description:
+      - What happens to the images, containers, networks and volumes there are.
+      - V(in_place) converts them.
+      - V(none) leaves them where they are. The engine starts with an empty data root, and B(every
+        container, image and volume is out of its sight) until it is switched back.
+    type: str
+    choices:
+      - in_place
+      - none
+    default: in_place
+  config_file:
+    description:
+      - The engine's configuration file. It is merged, never overwritten. Other keys and their
+        order survive.
+      - Must be the file the engine reads. One named by C(--config-file) in a unit of the engine
+        has to be given here.
+    type: path
+    default: /etc/docker/daemon.json
+  backup:
+    description:
+      - Keep a dated copy of O(config_file) beside it.
+      - It is not needed for going back, which restores the file by itself.
+    type: bool
+    default: false
+  timeout:
+    description:
+      - Seconds that the engine, and then each container, may take to come up before the change is
+        rolled back.
+      - A database that replays its log after a restart may need more.
+      - How long a container may take to stop is its own setting (C(--stop-timeout)).
+    type: int
+    default: 120
+notes:
+  - Needs root on the host.
+  - Containers that cannot run remapped are refused unless their user namespace mode is C(host).
+    These are privileged ones and those with the network or the process namespace of the host.
+  - So are containers that stopping would delete (C(--rm)), storage drivers other than C(overlay2),
+    engines from snap, rootless engines, and data roots or volumes that are links or mounts of their
+    own.
+  - Bind mounts lie outside the data root and keep their owners. Shift them with
+    M(bulkhead.hosts.volume_rechown), or use the role P(bulkhead.hosts.docker_userns#role).
+  - The executable also runs by hand on the host, see C(userns_remap --help).
+seealso:
+  - module: bulkhead.hosts.volume_rechown
+  - name: Isolate containers with a user namespace
+    description: What the engine does when it is remapped.
+    link: https://docs.docker.com/engine/security/userns-remap/
+"""
+
+EXAMPLES = r"""
+- name: See what would be refused, and what would change
+  bulkhead.hosts.userns_remap:
+    state: enabled
+  check_mode: true
+  diff: true
+
+- name: Containers run in a user namespace
+  bulkhead.hosts.userns_remap:
+    state: enabled
+    backup: true
+
+- name: Containers run in a user namespace with a range of our choice
+  bulkhead.hosts.userns_remap:
+    state: enabled
+    user: containers
+    subid_start: 2000000
+
+- name: Containers run as they did before, with what they wrote meanwhile
+  bulkhead.hosts.userns_remap:
+    state: disabled
+"""
+
+RETURN = r"""
+state:
+  description: Whether containers run in a user namespace of their own.
+  returned: success
+  type: str
+  sample: enabled
+user:
+  description: The account whose subordinate ids are in use.
+  returned: success and O(state=enabled)
+  type: str
+  sample: dockremap
+uid_map:
+  description: How user ids inside containers become user ids of the host.
+  returned: success and O(state=enabled)
+  type: list
+  elements: dict
+  contains: &extent
+    container:
+      description: The first id inside containers.
+      type: int
+    host:
+      description: The id of the host it becomes.
+      type: int
+    size:
+      description: How many consecutive ids.
+      type: int
+  sample:
+    - container: 0
+      host: 165536
+      size: 65536
+gid_map:
+  description: How group ids inside containers become group ids of the host.
+  returned: success and O(state=enabled)
+  type: list
+  elements: dict
+  contains: *extent
+  sample:
+    - container: 0
+      host: 165536
+      size: 65536
+data_root:
+  description: The directory that holds the engine's images, containers and volumes.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: The directory before the run.
+      type: str
+    after:
+      description: The directory after the run.
+      type: str
+  sample:
+    before: /var/lib/docker
+    after: /var/lib/docker/165536.165536
+carried:
+  description: How many of each were carried over.
+  returned: changed
+  type: dict
+  contains:
+    images:
+      description: Number of images.
+      type: int
+    containers:
+      description: Number of containers, running or not.
+      type: int
+    volumes:
+      description: Number of volumes.
+      type: int
+    networks:
+      description: Number of networks that users made.
+      type: int
+  sample:
+    images: 3
+    containers: 3
+    volumes: 2
+    networks: 1
+restarted:
+  description: Names of the containers that ran before and run again, in the order of their start.
+  returned: changed
+  type: list
+  elements: str
+  sample:
+    - database
+    - dns
+steps:
+  description: The steps taken, or in check mode those that would be taken.
+  returned: success
+  type: list
+  elements: str
+shifted:
+  description: What was given another owner.
+  returned: changed
+  type: dict
+  sample:
+    entries: 20231
+downtime_seconds:
+  description: Seconds from the stop of the first container to the last one's coming back.
+  returned: changed
+  type: float
+  sample: 8.3
+backup_file:
+  description: The dated copy of O(config_file).
+  returned: changed and O(backup=true)
+  type: str
+  sample: /etc/docker/daemon.json.2026-01-31T02:00:00Z
+recovered:
+  description: What an earlier run that was interrupted has been brought to before this one began.
+  returned: when there was one
+  type: str
+  sample: undone
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main():
+    # The executable in module_bin answers; this is its argument specification for tools that read
+    # modules. The two are compared by a test.
+    module = AnsibleModule(
+        argument_spec=dict(
+            state=dict(type='str', choices=['enabled', 'disabled'], default='enabled'),
+            user=dict(type='str', default='default'),
+            subid_start=dict(type='int'),
+            subid_count=dict(type='int', default=65536),
+            carry_over=dict(type='str', choices=['in_place', 'none'], default='in_place'),
+            config_file=dict(type='path', default='/etc/docker/daemon.json'),
+            backup=dict(type='bool', default=False),
+            timeout=dict(type='int', default=120),
+        ),
+        supports_check_mode=True,
+    )
+    module.fail_json(msg='userns_remap runs through its action plugin only')
+
+
+if __name__ == '__main__':
+    main()
