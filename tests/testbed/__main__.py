@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from . import engine, host, images
+from . import clean, engine, host, images, manifest, pristine, workload
 from .base import CACHE, Failure
 
 
@@ -33,8 +33,10 @@ def parser():
 
     part = parts.add_parser("host", help="test hosts")
     verbs = part.add_subparsers(required=True, metavar="VERB")
-    up = verb(verbs, "up", lambda args: host.up(args.name, args.image), "make or start a host", named=True)
+    up = verb(verbs, "up", host_up, "make or start a host", named=True)
     up.add_argument("--image", choices=sorted(images.HOSTS), default="debian12")
+    up.add_argument("--workload", action="store_true", help="with its workload running (a quick copy)")
+    verb(verbs, "reset", lambda args: pristine.reset(args.name), "make it anew, its workload running", named=True)
     verb(verbs, "reboot", lambda args: host.reboot(args.name), "orderly", named=True)
     verb(verbs, "crash", lambda args: host.crash(args.name), "a power cut", named=True)
     verb(verbs, "down", lambda args: host.down(args.name), "remove it", named=True)
@@ -42,6 +44,22 @@ def parser():
                    named=True)
     execute.add_argument("argv", nargs="*", metavar="ARGV", help="put -- before it")
 
+    part = parts.add_parser("workload", help="what runs on a host")
+    verbs = part.add_subparsers(required=True, metavar="VERB")
+    verb(verbs, "up", lambda args: workload.up(args.name), named=True)
+    verb(verbs, "privileged", lambda args: workload.refused(args.name), "add what userns-remap refuses", named=True)
+    verb(verbs, "check", lambda args: print(json.dumps(workload.check(args.name), indent=2)),
+         "its state as JSON", named=True)
+
+    read = verb(parts, "manifest", manifest_read, "owners, modes, ACLs, contents of a tree in a host, as JSON lines",
+                named=True)
+    read.add_argument("path", metavar="PATH")
+    compare = verb(parts, "compare", manifest_compare, "every difference of two manifests")
+    compare.add_argument("before", type=argparse.FileType())
+    compare.add_argument("after", type=argparse.FileType())
+    compare.add_argument("--translate", metavar="START:COUNT", help="expect `before` shifted by this Docker map")
+
+    verb(parts, "clean", lambda args: clean.everything(), "remove every trace")
     inventory = verb(parts, "inventory", lambda args: print(host.inventory(args.connection)), "for Ansible, as YAML")
     inventory.add_argument("--connection", choices=["ssh", "docker"], default="ssh")
     return top
@@ -53,6 +71,27 @@ def verb(verbs, name, do, text=None, named=False):
         made.add_argument("name", metavar="NAME")
     made.set_defaults(do=do)
     return made
+
+
+def host_up(args):
+    if args.workload:
+        pristine.up(args.name, args.image)
+    else:
+        host.up(args.name, args.image)
+
+
+def manifest_read(args):
+    for entry in manifest.of_host(args.name, args.path).values():
+        print(json.dumps(entry))
+
+
+def manifest_compare(args):
+    before, after = manifest.parse(args.before.read()), manifest.parse(args.after.read())
+    if args.translate:
+        before = manifest.translate(before, *map(int, args.translate.split(":")))
+    lines = manifest.differences(before, after)
+    print("\n".join(lines))
+    return bool(lines)
 
 
 def image_build(args):

@@ -44,7 +44,7 @@ class DebianRoot:
 
 HOSTS = {
     "debian12": DebianRoot("bookworm", tuple(HOST_PACKAGES), "host"),
-    "debian13": DebianRoot("trixie", (*HOST_PACKAGES, "docker-cli", "docker-compose", "passt"), "host"),
+    "debian13": DebianRoot("trixie", (*HOST_PACKAGES, "docker-buildx", "docker-cli", "docker-compose", "passt"), "host"),
 }
 # 999 is what the images of MariaDB and others use; the package alone would take the next free id.
 WORKLOAD_ROOT = DebianRoot(
