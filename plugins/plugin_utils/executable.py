@@ -16,7 +16,6 @@ from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.parsing.ajson import AnsibleJSONEncoder
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
-from ansible.vars.clean import remove_internal_keys
 
 PLUGINS = Path(__file__).resolve().parents[1]
 MISSING = re.compile(r'^BULKHEAD-MISSING (\S+)$', re.MULTILINE)
@@ -117,7 +116,6 @@ class ExecutableAction(ActionBase):
             }
         for warning in warnings:
             self._display.warning(warning)
-        remove_internal_keys(result)
         return result
 
     def _configure_module(self, module_name, module_args, task_vars):
