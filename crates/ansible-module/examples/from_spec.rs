@@ -1,5 +1,6 @@
 //! A module whose specification comes from the environment variable `SPEC`, as the keyword
-//! arguments of Python's `AnsibleModule` in JSON. It returns its parameters and the JSON in `ECHO`.
+//! arguments of Python's `AnsibleModule` in JSON. It returns its parameters and the JSON in `ECHO`, of
+//! which `fail` and `panic` do what they say. `KEEP` is where the result is kept.
 //!
 //! The compliance test runs it beside a real `AnsibleModule` of the same specification.
 
@@ -7,7 +8,7 @@ use std::env;
 use std::error::Error;
 use std::process::ExitCode;
 
-use ansible_module::{Kind, Module, Opt, Outcome, Spec};
+use ansible_module::{Diff, Kind, Module, Opt, Outcome, Spec};
 use serde_json::{Map, Value};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -27,6 +28,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             return Err(text.into());
         }
         Ok(Outcome::new(false)
+            .diff(Diff::texts("/etc/demo", "old\n", "new\n"))
             .returning("params", call.params().clone())
             .returning("echo", echo))
     }))

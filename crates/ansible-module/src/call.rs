@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::coerce::coerce;
-use crate::spec::{Kind, Spec};
+use crate::{Kind, Spec};
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
@@ -182,7 +182,7 @@ fn typed(spec: &Spec, name: &str, text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Opt;
+    use crate::Opt;
     use serde_json::json;
 
     fn spec() -> Spec {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use serde_json::{Map, Value};
 
-use crate::spec::{Kind, Spec};
+use crate::{Kind, Spec};
 use crate::{coerce, python};
 
 const WHOLE: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";

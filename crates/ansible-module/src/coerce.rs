@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::spec::Kind;
+use crate::Kind;
 use crate::{expand, literal, python};
 
 /// The value as `kind`.
@@ -39,7 +39,8 @@ fn text(value: &Value) -> String {
 
 fn int(value: &Value) -> Result<Value, String> {
     match value {
-        Value::Bool(b) => Some(u8::from(*b).into()),
+        // A boolean is an integer to Python, and passes as it is.
+        Value::Bool(_) => Some(value.clone()),
         Value::Number(n) if !n.is_f64() => Some(value.clone()),
         Value::Number(_) => whole(&python::str(value)),
         Value::String(s) => whole(s),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::python;
-use crate::spec::{Opt, Spec};
+use crate::{Opt, Spec};
 
 const FLAGS: &str = "
 Flags:

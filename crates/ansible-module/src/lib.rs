@@ -10,13 +10,16 @@ mod invocation;
 mod kept;
 mod literal;
 mod module;
+mod option;
 mod outcome;
 mod python;
+mod relations;
 mod report;
 mod spec;
 mod validate;
 
 pub use invocation::Invocation;
 pub use module::Module;
+pub use option::{Kind, Opt};
 pub use outcome::{Diff, Failure, Outcome};
-pub use spec::{Kind, Opt, Spec};
+pub use spec::Spec;

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use crate::censor::Secrets;
 use crate::coerce::coerce;
 use crate::python;
-use crate::spec::{Kind, Opt, Spec};
+use crate::relations;
+use crate::{Kind, Opt, Spec};
 
 /// What is wrong with the parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,15 +99,15 @@ impl Checked {
             self.fail(Invalid::Other(text));
         }
         self.unknown(spec, params, place);
-        self.check(mutually_exclusive(spec, params), place);
+        self.check(relations::mutually_exclusive(spec, params), place);
         self.defaults(spec, params, false);
-        self.check(required(spec, params), place);
+        self.check(relations::required(spec, params), place);
         self.types(spec, params, place);
         self.choices(spec, params, place);
-        self.check(required_together(spec, params), place);
-        self.check(required_one_of(spec, params), place);
-        self.check(required_if(spec, params), place);
-        self.check(required_by(spec, params), place);
+        self.check(relations::required_together(spec, params), place);
+        self.check(relations::required_one_of(spec, params), place);
+        self.check(relations::required_if(spec, params), place);
+        self.check(relations::required_by(spec, params), place);
         self.defaults(spec, params, true);
         self.suboptions(spec, params, place);
     }
@@ -118,6 +119,7 @@ impl Checked {
                     "internal error: required and default are mutually exclusive for {}",
                     option.name
                 )));
+                return;
             }
             for alias in &option.aliases {
                 let Some(value) = params.get(*alias).cloned() else {
@@ -334,97 +336,68 @@ fn supported(spec: &Spec) -> String {
     }
 }
 
-fn mutually_exclusive(spec: &Spec, params: &Map<String, Value>) -> Option<String> {
-    let groups: Vec<_> = spec
-        .mutually_exclusive
-        .iter()
-        .filter(|group| {
-            group
-                .iter()
-                .filter(|name| params.contains_key(**name))
-                .count()
-                > 1
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(spec: &Spec, params: &Value) -> Checked {
+        validate(spec, params.as_object().cloned().unwrap())
+    }
+
+    fn error(spec: &Spec, params: &Value) -> Option<String> {
+        check(spec, params).error.map(|error| match error {
+            Invalid::Other(text) | Invalid::Unsupported(text) => text,
         })
-        .map(|group| group.join("|"))
-        .collect();
-    (!groups.is_empty())
-        .then(|| format!("parameters are mutually exclusive: {}", groups.join(", ")))
-}
+    }
 
-fn required(spec: &Spec, params: &Map<String, Value>) -> Option<String> {
-    let mut missing: Vec<_> = spec
-        .options
-        .iter()
-        .filter(|o| o.required && !params.contains_key(o.name))
-        .map(|o| o.name)
-        .collect();
-    missing.sort_unstable();
-    (!missing.is_empty()).then(|| format!("missing required arguments: {}", missing.join(", ")))
-}
+    fn spec() -> Spec {
+        let volume = Spec::suboptions().option(Opt::str("name").aliases(["id"]).required());
+        Spec::new("demo")
+            .option(Opt::str("state").choices(["on", "off"]).default("on"))
+            .option(Opt::int("count"))
+            .option(Opt::list("volumes", Kind::Dict).suboptions(volume))
+            .required_if("state", "off", &["count"], false)
+    }
 
-fn required_together(spec: &Spec, params: &Map<String, Value>) -> Option<String> {
-    let present = |name: &&str| params.contains_key(*name);
-    let group = spec
-        .required_together
-        .iter()
-        .find(|g| g.iter().any(present) && !g.iter().all(present))?;
-    Some(format!(
-        "parameters are required together: {}",
-        group.join(", ")
-    ))
-}
+    #[test]
+    fn the_first_error_is_reported_in_ansibles_words() {
+        let spec = spec();
+        for (params, expected) in [
+            (
+                json!({"state": "of", "bogus": 1}),
+                "value of state must be one of: on, off, got: of",
+            ),
+            (
+                json!({"state": "off"}),
+                "state is off but all of the following are missing: count",
+            ),
+            (
+                json!({"volumes": [{}]}),
+                "missing required arguments: name found in volumes",
+            ),
+            (
+                json!({"volumes": [{"name": "a", "size": 1}]}),
+                "volumes.size. Supported parameters include: name (id).",
+            ),
+            (
+                json!({"count": "abc"}),
+                "argument 'count' is of type str and we were unable to convert to int: \
+                 \"'abc'\" cannot be converted to an int",
+            ),
+        ] {
+            assert_eq!(error(&spec, &params).as_deref(), Some(expected));
+        }
+    }
 
-fn required_one_of(spec: &Spec, params: &Map<String, Value>) -> Option<String> {
-    let group = spec
-        .required_one_of
-        .iter()
-        .find(|g| !g.iter().any(|name| params.contains_key(*name)))?;
-    Some(format!(
-        "one of the following is required: {}",
-        group.join(", ")
-    ))
-}
-
-fn required_if(spec: &Spec, params: &Map<String, Value>) -> Option<String> {
-    spec.required_if.iter().find_map(|rule| {
-        params
-            .get(rule.key)
-            .filter(|value| python::equal(value, &rule.value))?;
-        let missing: Vec<_> = rule
-            .needed
-            .iter()
-            .copied()
-            .filter(|name| !params.contains_key(*name))
-            .collect();
-        let enough = if rule.any {
-            missing.len() < rule.needed.len()
-        } else {
-            missing.is_empty()
-        };
-        (!enough && !missing.is_empty()).then(|| {
-            format!(
-                "{} is {} but {} of the following are missing: {}",
-                rule.key,
-                python::str(&rule.value),
-                if rule.any { "any" } else { "all" },
-                missing.join(", ")
-            )
-        })
-    })
-}
-
-fn required_by(spec: &Spec, params: &Map<String, Value>) -> Option<String> {
-    let given = |name: &str| params.get(name).is_some_and(|value| !value.is_null());
-    spec.required_by
-        .iter()
-        .filter(|(key, _)| given(key))
-        .find_map(|(key, needed)| {
-            let missing: Vec<_> = needed.iter().copied().filter(|name| !given(name)).collect();
-            (!missing.is_empty()).then(|| {
-                format!(
-                    "missing parameter(s) required by '{key}': {}",
-                    missing.join(", ")
-                )
-            })
-        })
+    #[test]
+    fn parameters_are_coerced_and_completed() {
+        let params = json!({"count": " 1_0e1 ", "volumes": [{"id": 5, "name": "x"}]});
+        let checked = check(&spec(), &params);
+        assert_eq!(checked.error, None);
+        let expected = json!({"count": 100, "volumes": [{"id": 5, "name": "5"}], "state": "on"});
+        assert_eq!(Value::from(checked.params), expected);
+        let warning = "Both option volumes[0].name and its alias volumes[0].id are set.";
+        assert_eq!(checked.warnings, [warning]);
+    }
 }
