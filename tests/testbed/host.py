@@ -50,19 +50,23 @@ def up(name, image, var=None, address=None):
     there = inspect(name)
     if there is None:
         images.build_host(image)
+        make_volumes(name, var)
         with lock("hosts"):
-            create(name, image, address or free_address(), var)
+            create(name, image, address or free_address())
     elif there["Config"]["Labels"][IMAGE_LABEL] != image:
         raise Failure(f"host {name} is there already, from {there['Config']['Labels'][IMAGE_LABEL]}: take it down first")
     engine.docker("start", container(name))
     wait_booted(name)
 
 
-def create(name, image, address, var):
-    engine.docker("volume", "create", volume(name, "var"))
+def make_volumes(name, var):
+    for which in ("var", "home"):
+        engine.docker("volume", "create", volume(name, which))
     if var is not None:
-        # Reflinked where the file system can.
         run("cp", "-a", "--reflink=auto", f"{var}/.", mountpoint(volume(name, "var")))
+
+
+def create(name, image, address):
     options = [part for capability in CAPABILITIES for part in ("--cap-add", capability)]
     for what in ("seccomp", "apparmor", "systempaths"):
         options += ["--security-opt", f"{what}=unconfined"]
