@@ -1,1 +1,47 @@
-//! Placeholder.
+//! The shift engine: re-owns whole trees by an [`IdMaps`], and takes it back.
+//!
+//! The container side of the maps is the *source*, the host side the *target*: an entry owned by a source
+//! id gets the id the map gives it, ids inside POSIX ACLs and file capabilities with it. Ids on neither
+//! side are refused before the first change, never guessed.
+//!
+//! Only disjoint maps ([`IdMaps::is_disjoint`]) are taken: then every id says by itself whether it is done,
+//! and an interrupted shift can go on, or back, from any point. What a change of owner destroys on the way
+//! (set-user-id and set-group-id bits, file capabilities) is written to a journal before the first change.
+//!
+//! ```no_run
+//! use idmap::{IdMaps, SubRange, docker};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let maps = IdMaps::both(docker(&[SubRange { start: 100_000, count: 65_536 }])?);
+//! let journal = "/var/lib/bulkhead/example.journal".as_ref();
+//! let report = rechown::shift(&["/srv/data"], &maps, journal)?;
+//! println!("{} entries in {:.1} s", report.counts.entries, report.seconds);
+//! rechown::undo(journal)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod acl;
+mod capability;
+mod engine;
+mod error;
+mod examine;
+mod fault;
+mod fragile;
+mod ids;
+mod journal;
+mod links;
+mod pinned;
+mod report;
+mod roots;
+mod shift;
+mod survey;
+mod sys;
+mod walk;
+mod xattr;
+
+pub use engine::{shift, undo};
+pub use error::Error;
+pub use idmap::IdMaps;
+pub use ids::{IdKind, Unmapped};
+pub use report::{Counts, Report, Sample};
+pub use survey::{Survey, survey};

@@ -1,0 +1,162 @@
+use crate::{
+    Error, IdMaps, Report, fragile,
+    ids::Sides,
+    journal::{Journal, with_suffix},
+    roots::{self, Root},
+    shift as pass, survey,
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// Shifts the trees at `roots` from the container side of `maps` to the host side, all in one parallel run.
+///
+/// Everything that can be refused is refused before the first change. The file `journal` (its directory
+/// exists) is written before it too and stays, for [`undo`]; when a former run for the same roots and maps
+/// was cut short, the next one takes it up. A tree that is already shifted gives an unchanged report and no
+/// journal. A complete journal is of the past: a tree that is wholly on the source side again may be shifted
+/// anew. Only one process at a time may use a journal or a tree; that lock is the caller's.
+///
+/// # Errors
+/// See [`Error`]. After a failure in the middle the journal says so: run it again or [`undo`].
+pub fn shift<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, journal: &Path) -> Result<Report, Error> {
+    let start = Instant::now();
+    if !maps.is_disjoint() {
+        return Err(Error::Overlapping);
+    }
+    let roots = roots::resolve(roots)?;
+    let mut report = match pending(journal)? {
+        Some(former) if !former.is_of(maps, &roots) => {
+            return Err(Error::OtherJournal(journal.to_owned()));
+        }
+        Some(former) if !former.complete => Report {
+            resumed: true,
+            ..convert(&former, journal)?
+        },
+        _ => fresh(&roots, maps, journal)?,
+    };
+    report.seconds = start.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// The journal, once an undo that was over but for its clearing away is cleared away.
+fn pending(journal: &Path) -> Result<Option<Journal>, Error> {
+    match Journal::load(&of_undo(journal))? {
+        Some(undo) if undo.complete => clear(journal)?,
+        Some(_) => return Err(Error::UndoPending(journal.to_owned())),
+        None => {}
+    }
+    Journal::load(journal)
+}
+
+fn fresh(roots: &[Root], maps: &IdMaps, path: &Path) -> Result<Report, Error> {
+    let survey = survey::run(roots, maps)?;
+    if let Some(refusal) = survey.refusal() {
+        return Err(refusal);
+    }
+    if survey.source.is_empty() {
+        return Ok(untouched(survey));
+    }
+    roots::check_writable(roots)?;
+    let journal = Journal::new(maps, roots, survey.fragile);
+    journal.write(path)?;
+    convert(&journal, path)
+}
+
+fn untouched(survey: crate::Survey) -> Report {
+    Report {
+        counts: survey.counts,
+        already: survey.target.count,
+        unmapped: survey.unmapped,
+        boundaries: survey.boundaries,
+        ..Report::default()
+    }
+}
+
+/// Runs the shift of a journal from wherever it is to its end.
+fn convert(journal: &Journal, path: &Path) -> Result<Report, Error> {
+    let roots = journal.roots();
+    let mut report = pass::run(&roots, &journal.maps)?;
+    let sides = Sides::new(&journal.maps);
+    fragile::give_back(&journal.fragile, &roots, Some(&sides), &mut report)?;
+    // Came after the survey. Left open, the journal still leads forward and back.
+    if !report.unmapped.is_empty() {
+        return Err(Error::Unmapped(report.unmapped));
+    }
+    roots::sync(&roots)?;
+    Journal::complete(path)?;
+    Ok(report)
+}
+
+/// Takes back the shift that `journal` tells of, and removes the journal at the end.
+///
+/// An interrupted shift is taken back to what was before. A complete one is shifted by the inverse maps, what
+/// was written since with it; ids on the source side already are left alone and counted, ids on neither side
+/// are left alone and reported. Cut short, it is finished by calling it again. Without a journal there is
+/// nothing to do.
+///
+/// # Errors
+/// [`Error::Immutable`] before the first change, else what the kernel said.
+pub fn undo(journal: &Path) -> Result<Report, Error> {
+    let start = Instant::now();
+    let undo = of_undo(journal);
+    let mut report = match (Journal::load(&undo)?, Journal::load(journal)?) {
+        (Some(begun), _) if begun.complete => Report::default(),
+        (Some(begun), _) => Report {
+            resumed: true,
+            ..inverse(&begun, Some(&Sides::new(&begun.maps)))?
+        },
+        (None, None) => Report::default(),
+        (None, Some(shift)) if shift.complete => carry_back(&shift, &undo)?,
+        (None, Some(mut shift)) => {
+            shift.maps = shift.maps.invert();
+            Report {
+                resumed: true,
+                ..inverse(&shift, None)?
+            }
+        }
+    };
+    if Journal::load(&undo)?.is_some_and(|undo| !undo.complete) {
+        Journal::complete(&undo)?;
+    }
+    clear(journal)?;
+    report.seconds = start.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// Begins the undo of a complete shift under a journal of its own.
+fn carry_back(shift: &Journal, undo: &Path) -> Result<Report, Error> {
+    let (maps, roots) = (shift.maps.invert(), shift.roots());
+    let survey = survey::run(&roots, &maps)?;
+    if let Some(refusal) = survey.immutable_refusal() {
+        return Err(refusal);
+    }
+    if survey.source.is_empty() {
+        return Ok(untouched(survey));
+    }
+    roots::check_writable(&roots)?;
+    let journal = Journal::new(&maps, &roots, survey.fragile);
+    journal.write(undo)?;
+    inverse(&journal, Some(&Sides::new(&maps)))
+}
+
+/// Runs the maps of `journal`, and gives its files back their modes and capabilities: translated by `sides`,
+/// or as they were.
+fn inverse(journal: &Journal, sides: Option<&Sides>) -> Result<Report, Error> {
+    let roots = journal.roots();
+    let mut report = pass::run(&roots, &journal.maps)?;
+    fragile::give_back(&journal.fragile, &roots, sides, &mut report)?;
+    roots::sync(&roots)?;
+    Ok(report)
+}
+
+fn of_undo(journal: &Path) -> PathBuf {
+    with_suffix(journal, ".undo")
+}
+
+/// The shift's journal goes first: a complete undo without it is nothing but litter.
+fn clear(journal: &Path) -> Result<(), Error> {
+    Journal::remove(journal)?;
+    Journal::remove(&of_undo(journal))
+}

@@ -1,0 +1,157 @@
+use crate::{
+    Counts, Error, acl, capability,
+    fragile::Fragile,
+    ids::{IdKind, Sides, Translator},
+    pinned::{Pinned, chown},
+    walk::Entry,
+    xattr::{self, CAPABILITY},
+};
+use rustix::{fs::FileType, io::Errno};
+use std::ffi::CStr;
+
+/// The bits a change of owner takes from anything but a directory.
+const SET_ID: u16 = 0o6000;
+
+/// What one entry holds and what is to become of it.
+pub(crate) struct Verdict<'a> {
+    uid: Option<u32>,
+    gid: Option<u32>,
+    /// Those that hold ids or that a change of owner drops.
+    attributes: Vec<Attribute>,
+    /// Held as soon as there are attributes.
+    file: Option<Pinned>,
+    pub(crate) ids: Translator<'a>,
+}
+
+struct Attribute {
+    name: &'static CStr,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+/// Looks at one entry: its owners come with it, its attributes cost one more system call.
+pub(crate) fn examine<'a>(
+    entry: &Entry<'_>,
+    sides: &'a Sides,
+    buffer: &mut [u8],
+) -> Result<Verdict<'a>, Error> {
+    let mut ids = Translator::new(sides);
+    let mut verdict = Verdict {
+        uid: ids.translate(IdKind::Uid, entry.stat.stx_uid),
+        gid: ids.translate(IdKind::Gid, entry.stat.stx_gid),
+        attributes: Vec::new(),
+        file: None,
+        ids,
+    };
+    if entry.kind() == FileType::Symlink {
+        return Ok(verdict);
+    }
+    let fail = |doing| Error::io(doing, || entry.path());
+    let has =
+        xattr::with_ids(entry.at, entry.name, buffer).map_err(fail("list the attributes of"))?;
+    for (name, _) in xattr::WITH_IDS.into_iter().zip(has).filter(|(_, has)| *has) {
+        let file = match verdict.file.take() {
+            Some(file) => file,
+            None => Pinned::entry(entry)?,
+        };
+        let old = file
+            .get(name, buffer)
+            .map_err(fail("read the attributes of"))?;
+        let new = match name == CAPABILITY {
+            true => capability::translate(&old, &mut verdict.ids),
+            false => acl::translate(&old, &mut verdict.ids),
+        };
+        let new = new
+            .ok_or(Errno::INVAL)
+            .map_err(fail("understand the attributes of"))?;
+        verdict.attributes.push(Attribute { name, old, new });
+        verdict.file = Some(file);
+    }
+    Ok(verdict)
+}
+
+impl Verdict<'_> {
+    /// Whether anything is to change.
+    pub(crate) fn changes(&self) -> bool {
+        self.ids.source
+    }
+
+    fn chowns(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some()
+    }
+
+    fn capability(&self) -> Option<&Attribute> {
+        self.attributes
+            .iter()
+            .find(|attribute| attribute.name == CAPABILITY)
+    }
+
+    fn loses_set_id(&self, entry: &Entry<'_>) -> bool {
+        self.chowns() && !entry.is_directory() && entry.stat.stx_mode & SET_ID != 0
+    }
+
+    /// What the change of owner takes from the file, if it does.
+    pub(crate) fn fragile(&self, entry: &Entry<'_>) -> Result<Option<Fragile>, Error> {
+        let capability = self.capability().map(|attribute| &*attribute.old);
+        let loses_capability = self.chowns() && capability.is_some();
+        if !loses_capability && !self.loses_set_id(entry) {
+            return Ok(None);
+        }
+        let opened;
+        let file = match &self.file {
+            Some(file) => file,
+            None => {
+                opened = Pinned::entry(entry)?;
+                &opened
+            }
+        };
+        Ok(Some(Fragile::new(entry, file, capability)))
+    }
+
+    /// Counts the change.
+    pub(crate) fn count(&self, entry: &Entry<'_>, counts: &mut Counts) {
+        match entry.kind() {
+            FileType::Directory => counts.directories += 1,
+            FileType::RegularFile => counts.files += 1,
+            FileType::Symlink => counts.symlinks += 1,
+            _ => counts.specials += 1,
+        }
+        for attribute in &self.attributes {
+            if attribute.name == CAPABILITY {
+                counts.capabilities += 1;
+            } else {
+                counts.acls += u64::from(attribute.new != attribute.old);
+            }
+        }
+        counts.set_ids += u64::from(self.loses_set_id(entry));
+    }
+
+    /// Makes the change. What the kernel takes away at the change of owner comes back right after it; the
+    /// mode last, since setting an ACL may touch it.
+    pub(crate) fn apply(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        let set_id = self.loses_set_id(entry);
+        let fail = |doing| Error::io(doing, || entry.path());
+        if self.attributes.is_empty() && !set_id {
+            return chown(entry.at, entry.name, self.uid, self.gid)
+                .map_err(fail("change the owner of"));
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => Pinned::entry(entry)?,
+        };
+        if self.chowns() {
+            file.chown(self.uid, self.gid)
+                .map_err(fail("change the owner of"))?;
+        }
+        for Attribute { name, old, new } in &self.attributes {
+            if old != new || (*name == CAPABILITY && self.chowns()) {
+                file.set(name, new).map_err(fail("set the attributes of"))?;
+            }
+        }
+        if set_id {
+            file.chmod(entry.stat.stx_mode)
+                .map_err(fail("set the mode of"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! Faults for tests, compiled in by the feature `faults` and set by the environment:
+//! `BULKHEAD_FAULT_AFTER_CHOWNS=N` aborts after the Nth change of owner, before anything else is given back;
+//! `BULKHEAD_FAULT_NO_XATTRAT` hides listxattrat(2).
+
+#[cfg(feature = "faults")]
+pub(crate) fn chowned() {
+    use std::sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static LIMIT: LazyLock<Option<u64>> = LazyLock::new(|| {
+        std::env::var("BULKHEAD_FAULT_AFTER_CHOWNS")
+            .ok()?
+            .parse()
+            .ok()
+    });
+    static CHOWNS: AtomicU64 = AtomicU64::new(0);
+    if let Some(limit) = *LIMIT
+        && CHOWNS.fetch_add(1, Ordering::Relaxed) + 1 >= limit
+    {
+        std::process::abort();
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) fn chowned() {}
+
+#[cfg(feature = "faults")]
+pub(crate) fn no_xattrat() -> bool {
+    std::env::var_os("BULKHEAD_FAULT_NO_XATTRAT").is_some()
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) fn no_xattrat() -> bool {
+    false
+}

@@ -1,0 +1,81 @@
+use crate::{Error, fault, walk::Entry, xattr};
+use rustix::{
+    fs::{
+        AtFlags, Mode, OFlags, Statx, StatxFlags, XattrFlags, chmod, chownat, openat, setxattr,
+        statx,
+    },
+    io::Errno,
+    process::{Gid, Uid},
+};
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+/// A file held by a descriptor, so that what follows cannot hit another one under its name. Opened with
+/// `O_PATH`: opening a device or a FIFO in earnest has effects.
+pub(crate) struct Pinned {
+    fd: OwnedFd,
+    pub(crate) stat: Statx,
+}
+
+impl Pinned {
+    pub(crate) fn open(at: BorrowedFd<'_>, name: &CStr) -> Result<Self, Errno> {
+        let fd = openat(
+            at,
+            if name.is_empty() { c"." } else { name },
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
+        let stat = statx(&fd, c"", AtFlags::EMPTY_PATH, mask)?;
+        Ok(Self { fd, stat })
+    }
+
+    /// The file the entry was when it was looked at.
+    pub(crate) fn entry(entry: &Entry<'_>) -> Result<Self, Error> {
+        let pinned =
+            Self::open(entry.at, entry.name).map_err(Error::io("open", || entry.path()))?;
+        let same = |of: fn(&Statx) -> (u64, u32, u32)| of(&pinned.stat) == of(entry.stat);
+        if same(|stat| (stat.stx_ino, stat.stx_dev_major, stat.stx_dev_minor)) {
+            Ok(pinned)
+        } else {
+            Err(Error::Moved(entry.path()))
+        }
+    }
+
+    pub(crate) fn get(&self, name: &CStr, buffer: &mut [u8]) -> Result<Vec<u8>, Errno> {
+        xattr::get(&self.fd, name, buffer)
+    }
+
+    pub(crate) fn set(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+        let path = xattr::proc_path(self.fd.as_fd());
+        setxattr(path, name, value, XattrFlags::empty())
+    }
+
+    pub(crate) fn chmod(&self, mode: u16) -> Result<(), Errno> {
+        let mode = Mode::from_raw_mode(u32::from(mode) & 0o7777);
+        chmod(xattr::proc_path(self.fd.as_fd()), mode)
+    }
+
+    pub(crate) fn chown(&self, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
+        chown(self.fd.as_fd(), c"", uid, gid)
+    }
+}
+
+/// Changes the owner of `name` in `at`, itself if a symbolic link, or of `at` when `name` is empty.
+pub(crate) fn chown(
+    at: BorrowedFd<'_>,
+    name: &CStr,
+    uid: Option<u32>,
+    gid: Option<u32>,
+) -> Result<(), Errno> {
+    let flags = match name.is_empty() {
+        true => AtFlags::EMPTY_PATH,
+        false => AtFlags::SYMLINK_NOFOLLOW,
+    };
+    let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+    chownat(at, name, uid, gid, flags)?;
+    fault::chowned();
+    Ok(())
+}
