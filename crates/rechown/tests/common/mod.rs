@@ -1,0 +1,204 @@
+//! Trees to shift, and an independent eye on them.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+
+use rechown::IdMaps;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{chown, lchown, symlink},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+pub const OFFSET: u32 = 100_000;
+
+/// 0..65535 to 100000..165535.
+pub fn maps() -> IdMaps {
+    IdMaps::parse(&["0:100000:65536"]).unwrap()
+}
+
+/// A directory of its own on a real file system, gone at the end.
+pub struct Tree(tempfile::TempDir);
+
+impl Tree {
+    /// The directory `data` in it is for the tree, beside it is room for journals.
+    pub fn new() -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests change owners: run them as root"
+        );
+        let tree = Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        fs::create_dir(tree.root()).unwrap();
+        tree
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.0.path().join("journal")
+    }
+
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.root().join(Path::new(name.as_ref()))
+    }
+
+    pub fn file(&self, name: impl AsRef<OsStr>, uid: u32, gid: u32) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, path.as_os_str().as_bytes()).unwrap();
+        chown(&path, Some(uid), Some(gid)).unwrap();
+        path
+    }
+
+    pub fn node(&self, name: &str, kind: FileType, device: u64) -> PathBuf {
+        let path = self.path(name);
+        mknodat(CWD, &path, kind, Mode::from_raw_mode(0o640), device).unwrap();
+        path
+    }
+
+    /// One of everything a shift has to take care of.
+    pub fn furnish(&self) {
+        self.file("plain", 33, 44);
+        self.file("dir/sub/file", 999, 999);
+        self.file("set-user-id", 0, 0);
+        run(
+            "chmod",
+            ["4755".as_ref(), self.path("set-user-id").as_os_str()],
+        );
+        self.file("set-group-id", 5, 43);
+        run(
+            "chmod",
+            ["2711".as_ref(), self.path("set-group-id").as_os_str()],
+        );
+        self.file("both", 5, 43);
+        run("chmod", ["6700".as_ref(), self.path("both").as_os_str()]);
+        fs::create_dir(self.path("sticky")).unwrap();
+        run("chmod", ["7777".as_ref(), self.path("sticky").as_os_str()]);
+        let capability = self.file("capability", 0, 0);
+        run(
+            "setcap",
+            ["cap_net_raw+ep".as_ref(), capability.as_os_str()],
+        );
+        let capability = self.file("dir/namespaced", 7, 7);
+        let arguments = ["-n", "1000", "cap_net_bind_service+ep"].map(OsStr::new);
+        run(
+            "setcap",
+            [&arguments[..], &[capability.as_os_str()]].concat(),
+        );
+        let everything = self.file("everything", 0, 43);
+        acl(&everything, "u:5:r,g:6:rwx");
+        run("chmod", ["6775".as_ref(), everything.as_os_str()]);
+        run(
+            "setcap",
+            ["cap_net_raw+ep".as_ref(), everything.as_os_str()],
+        );
+        acl(&self.file("acl", 1, 1), "u:5:r,u:6:rw,u:7:x,g:8:rw,g:9:-");
+        run(
+            "setfacl",
+            [
+                "-m".as_ref(),
+                "u:3:rx,d:u:4:rwx,d:g:5:r".as_ref(),
+                self.path("dir").as_os_str(),
+            ],
+        );
+        symlink("/etc/passwd", self.path("link")).unwrap();
+        lchown(self.path("link"), Some(12), Some(13)).unwrap();
+        symlink("dir", self.path("dirlink")).unwrap();
+        fs::hard_link(self.path("plain"), self.path("dir/hard")).unwrap();
+        self.node("whiteout", FileType::CharacterDevice, 0);
+        self.node("device", FileType::BlockDevice, 0x700);
+        self.node("fifo", FileType::Fifo, 0);
+        acl(&self.path("fifo"), "u:5:r");
+        self.node("socket", FileType::Socket, 0);
+        self.file(OsStr::from_bytes(b"not\xff\xfe%utf\n8/set\xffid"), 8, 8);
+        let odd = self.path(OsStr::from_bytes(b"not\xff\xfe%utf\n8/set\xffid"));
+        run("chmod", ["4711".as_ref(), odd.as_os_str()]);
+    }
+
+    /// The tree as Python sees it.
+    pub fn manifest(&self) -> String {
+        self.listing(&[])
+    }
+
+    /// As it has to be after a shift.
+    pub fn shifted_manifest(&self) -> String {
+        self.listing(&[OFFSET.to_string()])
+    }
+
+    fn listing(&self, arguments: &[String]) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/manifest.py");
+        let mut command = Command::new("python3");
+        let output = command
+            .arg(script)
+            .arg(self.root())
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+pub fn acl(path: &Path, entries: &str) {
+    run(
+        "setfacl",
+        ["-m".as_ref(), entries.as_ref(), path.as_os_str()],
+    );
+}
+
+/// Runs a program that has to succeed.
+pub fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The engine in a process of its own: the example `rechown`, which `cargo test` builds along.
+pub fn engine<S: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = S>,
+    environment: &[(&str, &str)],
+) -> Output {
+    let test = std::env::current_exe().unwrap();
+    let example = test
+        .parent()
+        .unwrap()
+        .with_file_name("examples")
+        .join("rechown");
+    let mut command = Command::new(example);
+    command.args(arguments).envs(environment.iter().copied());
+    command.output().unwrap()
+}
+
+/// Shifts a tree in a process of its own.
+pub fn shift_elsewhere(tree: &Tree, environment: &[(&str, &str)]) -> Output {
+    let arguments = [
+        "shift".into(),
+        "0:100000:65536".into(),
+        tree.journal().into_os_string(),
+        tree.root().into_os_string(),
+    ];
+    engine(arguments, environment)
+}
+
+/// Undoes in a process of its own.
+pub fn undo_elsewhere(tree: &Tree, environment: &[(&str, &str)]) -> Output {
+    engine(
+        ["undo".into(), tree.journal().into_os_string()],
+        environment,
+    )
+}

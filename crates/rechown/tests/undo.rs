@@ -1,0 +1,192 @@
+//! The way back, and crashes on the way there and back.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Tree, maps, run, shift_elsewhere, undo_elsewhere};
+use rechown::Error;
+use std::fs;
+
+const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
+
+fn furnished() -> Tree {
+    let tree = Tree::new();
+    tree.furnish();
+    tree
+}
+
+/// A tree on which a run died.
+struct Crashed {
+    tree: Tree,
+    /// Before the shift, and how the shift has to leave it.
+    before: String,
+    shifted: String,
+}
+
+/// Lets a run die after every number of changes of owner; the run that survives ends it.
+fn crashes(
+    prepare: impl Fn(&Tree),
+    die: impl Fn(&Tree, &[(&str, &str)]) -> std::process::Output,
+    check: impl Fn(Crashed),
+) {
+    for chowns in 1.. {
+        let tree = furnished();
+        let (before, shifted) = (tree.manifest(), tree.shifted_manifest());
+        prepare(&tree);
+        let output = die(&tree, &[(CRASH, &chowns.to_string())]);
+        if output.status.success() {
+            assert!(chowns > 5, "hardly a run died: {output:?}");
+            return;
+        }
+        assert_eq!(output.status.code(), None, "not a crash: {output:?}");
+        check(Crashed {
+            tree,
+            before,
+            shifted,
+        });
+    }
+}
+
+#[test]
+fn undo_leaves_no_trace() {
+    let tree = furnished();
+    let before = tree.manifest();
+    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let report = rechown::undo(&tree.journal()).unwrap();
+    assert!(report.changed);
+    assert_eq!(tree.manifest(), before);
+    assert_eq!(fs::read_dir(tree.beside("")).unwrap().count(), 1);
+    assert!(!rechown::undo(&tree.journal()).unwrap().changed);
+}
+
+#[test]
+fn undo_carries_back_what_was_written_since() {
+    let tree = furnished();
+    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    run(
+        "chmod",
+        [
+            "4750".as_ref(),
+            tree.file("new", 100_007, 100_008).as_os_str(),
+        ],
+    );
+    let new = tree.path("new");
+    run(
+        "setcap",
+        [
+            "-n".as_ref(),
+            "100009".as_ref(),
+            "cap_net_raw+ep".as_ref(),
+            new.as_os_str(),
+        ],
+    );
+    rechown::undo(&tree.journal()).unwrap();
+    let manifest = tree.manifest();
+    let line = manifest
+        .lines()
+        .find(|line| line.starts_with("b'/new'"))
+        .unwrap();
+    assert!(line.starts_with("b'/new' 0o104750 7 8 "), "{line}");
+    assert!(line.contains(", 9))]"), "{line}");
+}
+
+#[test]
+fn undo_leaves_alone_what_is_back_already_and_reports_what_is_neither() {
+    let tree = furnished();
+    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    tree.file("back", 5, 5);
+    tree.file("neither", 70_000, 100_003);
+    let report = rechown::undo(&tree.journal()).unwrap();
+    assert_eq!(report.already, 1);
+    assert_eq!(report.unmapped.examples[0].path, tree.path("neither"));
+    let manifest = tree.manifest();
+    assert!(manifest.contains("b'/back' 0o100644 5 5 "), "{manifest}");
+    assert!(
+        manifest.contains("b'/neither' 0o100644 70000 3 "),
+        "{manifest}"
+    );
+}
+
+#[test]
+fn undo_without_a_journal_does_nothing() {
+    let tree = furnished();
+    let before = tree.manifest();
+    assert!(!rechown::undo(&tree.journal()).unwrap().changed);
+    assert_eq!(tree.manifest(), before);
+}
+
+#[test]
+fn a_shift_that_died_anywhere_is_finished_by_the_next() {
+    let nothing = |_: &Tree| ();
+    crashes(
+        nothing,
+        shift_elsewhere,
+        |Crashed {
+             tree,
+             before,
+             shifted,
+         }| {
+            let report = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+            assert!(report.resumed && report.lost.is_empty());
+            assert_eq!(tree.manifest(), shifted);
+            rechown::undo(&tree.journal()).unwrap();
+            assert_eq!(tree.manifest(), before);
+        },
+    );
+}
+
+#[test]
+fn a_shift_that_died_anywhere_can_be_taken_back() {
+    let nothing = |_: &Tree| ();
+    crashes(
+        nothing,
+        shift_elsewhere,
+        |Crashed { tree, before, .. }| {
+            assert!(rechown::undo(&tree.journal()).unwrap().resumed);
+            assert_eq!(tree.manifest(), before);
+            assert!(!tree.journal().exists());
+        },
+    );
+}
+
+#[test]
+fn an_undo_that_died_anywhere_is_finished_by_the_next() {
+    let shift = |tree: &Tree| {
+        rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    };
+    crashes(shift, undo_elsewhere, |Crashed { tree, before, .. }| {
+        let error = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap_err();
+        assert!(matches!(error, Error::UndoPending(_)), "{error}");
+        assert!(rechown::undo(&tree.journal()).unwrap().resumed);
+        assert_eq!(tree.manifest(), before);
+        assert_eq!(fs::read_dir(tree.beside("")).unwrap().count(), 1);
+    });
+}
+
+#[test]
+fn the_undo_of_a_dead_shift_may_die_too() {
+    let half_shift = |tree: &Tree| {
+        assert!(!shift_elsewhere(tree, &[(CRASH, "18")]).status.success());
+    };
+    crashes(
+        half_shift,
+        undo_elsewhere,
+        |Crashed { tree, before, .. }| {
+            rechown::undo(&tree.journal()).unwrap();
+            assert_eq!(tree.manifest(), before);
+        },
+    );
+}
+
+#[test]
+fn a_file_replaced_since_the_crash_gets_no_set_id_bit() {
+    let tree = Tree::new();
+    let path = tree.file("set-id", 5, 5);
+    run("chmod", ["4755".as_ref(), path.as_os_str()]);
+    assert!(!shift_elsewhere(&tree, &[(CRASH, "2")]).status.success());
+    fs::remove_file(&path).unwrap();
+    tree.file("set-id", 5, 5);
+    let report = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    assert_eq!(report.lost.examples, [path]);
+    assert!(tree.manifest().contains("b'/set-id' 0o100644 100005 "));
+}
