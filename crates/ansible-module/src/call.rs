@@ -32,6 +32,7 @@ pub(crate) struct Request {
     pub ignore_unknown_opts: bool,
     /// The name ansible knows the module by, for its error texts.
     pub name: Option<String>,
+    pub syslog_facility: String,
     /// Print the result for a person.
     pub readable: bool,
 }
@@ -120,10 +121,14 @@ fn from_json(text: &[u8]) -> Result<Call, String> {
         .and_then(Value::as_u64)
         .unwrap_or(0);
     request.verbosity = u8::try_from(verbosity).unwrap_or(u8::MAX);
-    request.name = internal
-        .get("_ansible_module_name")
-        .and_then(Value::as_str)
-        .map(Into::into);
+    let text = |name: &str| {
+        internal
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    request.name = text("_ansible_module_name");
+    request.syslog_facility = text("_ansible_syslog_facility").unwrap_or_default();
     Ok(Call::Run(request))
 }
 

@@ -9,6 +9,7 @@ mod help;
 mod invocation;
 mod kept;
 mod literal;
+mod log;
 mod module;
 mod option;
 mod outcome;

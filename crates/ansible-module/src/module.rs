@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::call::{self, Call, Request};
 use crate::report::Report;
 use crate::validate::{Checked, Invalid, validate};
-use crate::{Failure, Invocation, Outcome, Spec, help, kept};
+use crate::{Failure, Invocation, Outcome, Spec, help, kept, log};
 
 /// A module: a specification and how it runs.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub struct Module {
     spec: Spec,
     version: &'static str,
     kept: Option<PathBuf>,
+    logged: bool,
 }
 
 impl Module {
@@ -29,6 +30,7 @@ impl Module {
             spec,
             version: env!("CARGO_PKG_VERSION"),
             kept: None,
+            logged: false,
         }
     }
 
@@ -45,6 +47,16 @@ impl Module {
     pub fn keep_result_at(self, path: impl Into<PathBuf>) -> Self {
         Self {
             kept: Some(path.into()),
+            ..self
+        }
+    }
+
+    /// Records every valid invocation in the system log, as ansible's Python modules do: without
+    /// secrets, and not at all where a task says `no_log`.
+    #[must_use]
+    pub fn log_invocation(self) -> Self {
+        Self {
+            logged: true,
             ..self
         }
     }
@@ -103,6 +115,10 @@ impl Module {
         }
         if let Some(args) = &report.module_args {
             undeclared_secrets(&self.spec, args).for_each(|warning| call.warn(warning));
+            if self.logged {
+                let text = log::text(&self.spec, args, &report.secrets);
+                log::invocation(&request.syslog_facility, name, &text);
+            }
         }
         report.kept = self.kept.filter(|_| !call.check_mode);
         report.previous = report.kept.as_deref().and_then(kept::read);
@@ -139,29 +155,8 @@ fn undeclared_secrets(spec: &Spec, params: &Map<String, Value>) -> impl Iterator
             spec.find(name)
                 .is_some_and(|option| option.no_log.is_none())
         })
-        .filter(|name| looks_secret(name))
+        .filter(|name| log::looks_secret(name))
         .map(|name| format!("Module did not set no_log for {name}"))
-}
-
-/// `^(?:.+[-_\s])?pass(?:[-_\s]?(?:word|phrase|wrd|wd)?)(?:[-_\s].+)?$`, any case
-fn looks_secret(name: &str) -> bool {
-    let separator = |c: char| c == '-' || c == '_' || c.is_whitespace();
-    let name = name.to_lowercase();
-    name.match_indices("pass").any(|(at, _)| {
-        let before = &name[..at];
-        let starts =
-            before.is_empty() || (before.ends_with(separator) && before.chars().count() > 1);
-        let rest = &name[at + 4..];
-        let word = rest.strip_prefix(separator).unwrap_or(rest);
-        let ends = |tail: &str| {
-            tail.is_empty()
-                || tail
-                    .strip_prefix(separator)
-                    .is_some_and(|more| !more.is_empty())
-        };
-        let words = ["", "word", "phrase", "wrd", "wd"];
-        starts && (ends(rest) || words.iter().filter_map(|w| word.strip_prefix(w)).any(ends))
-    })
 }
 
 /// The process ends in the hook: the release profile aborts on panic, and a module half done must
@@ -183,35 +178,5 @@ fn print(text: &str) -> ExitCode {
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::looks_secret;
-
-    #[test]
-    fn names_of_passwords_are_recognised_as_ansible_does() {
-        for name in [
-            "pass",
-            "password",
-            "DB_Password",
-            "pass_phrase",
-            "my-passwd",
-            "passwd_file",
-            "a_pass_b",
-        ] {
-            assert!(looks_secret(name), "{name}");
-        }
-        for name in [
-            "bypass",
-            "passive",
-            "compass_x",
-            "passwords",
-            "_password",
-            "user",
-        ] {
-            assert!(!looks_secret(name), "{name}");
-        }
     }
 }

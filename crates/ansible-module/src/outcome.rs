@@ -152,6 +152,15 @@ mod tests {
         }
         let failure = Failure::from(Outer(std::io::Error::other("disk on fire")));
         assert_eq!(failure.msg, "cannot read daemon.json: disk on fire");
+        let failure = || -> Result<(), Failure> {
+            Err(anyhow::anyhow!("no such file")
+                .context("cannot read")
+                .context("refused"))?
+        };
+        assert_eq!(
+            failure(),
+            Err(Failure::new("refused: cannot read: no such file"))
+        );
         assert_eq!(Failure::from("plain text").msg, "plain text");
     }
 }

@@ -74,7 +74,7 @@ impl Report {
     }
 
     fn print(&self, call: &Invocation, mut result: Map<String, Value>) -> ExitCode {
-        let failed = result.contains_key("failed");
+        let failed = result.get("failed") == Some(&true.into());
         if let Some(args) = &self.module_args {
             result.insert("invocation".into(), json!({ "module_args": args }));
         }
