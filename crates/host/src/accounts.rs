@@ -37,17 +37,19 @@ impl Kind {
     }
 }
 
-/// The account of this name: from /etc/passwd, else from whatever `getent` knows.
+/// The account of this name or uid: from /etc/passwd, else from whatever `getent` knows.
 ///
 /// # Errors
 /// When neither can be read.
-pub fn by_name(name: &str) -> Result<Option<Account>> {
+pub fn find(name_or_uid: &str) -> Result<Option<Account>> {
+    let uid = name_or_uid.parse::<u32>().ok();
+    let wanted = |account: &Account| account.name == name_or_uid || Some(account.uid) == uid;
     let text = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
-    if let Some(account) = parse(&text).find(|account| account.name == name) {
+    if let Some(account) = parse(&text).find(wanted) {
         return Ok(Some(account));
     }
-    let answer = run(["getent", "passwd", "--", name]).finish()?;
-    Ok(parse(&answer.stdout).find(|account| account.name == name))
+    let answer = run(["getent", "passwd", "--", name_or_uid]).finish()?;
+    Ok(parse(&answer.stdout).find(wanted))
 }
 
 /// Every uid or gid that /etc/passwd or /etc/group gives to somebody.
@@ -102,7 +104,7 @@ pub fn add_system(name: &str) -> Result<()> {
 /// # Errors
 /// With userdel's words.
 pub fn remove(name: &str) -> Result<()> {
-    if by_name(name)?.is_none() {
+    if find(name)?.is_none() {
         return Ok(());
     }
     run(["userdel", name]).stdout().map(drop)
@@ -166,9 +168,10 @@ mod tests {
 
     #[test]
     fn root_is_found_and_nobody_else_by_that_id() {
-        let root = by_name("root").unwrap().unwrap();
+        let root = find("root").unwrap().unwrap();
         assert_eq!((root.uid, root.gid), (0, 0));
-        assert_eq!(by_name("no such account").unwrap(), None);
+        assert_eq!(find("0").unwrap(), Some(root));
+        assert_eq!(find("no such account").unwrap(), None);
         assert!(taken(Kind::Uid).unwrap().contains(&0) && taken(Kind::Gid).unwrap().contains(&0));
     }
 }

@@ -86,6 +86,22 @@ pub struct State {
     pub status: String,
     /// Its first process on the host, 0 when it does not run.
     pub pid: u32,
+    #[serde(default)]
+    health: Option<Health>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Health {
+    status: String,
+}
+
+impl State {
+    /// `starting`, `healthy` or `unhealthy`, for a container with a health check.
+    #[must_use]
+    pub fn health(&self) -> Option<&str> {
+        self.health.as_ref().map(|health| health.status.as_str())
+    }
 }
 
 /// The part of a container's host configuration that bears on user namespaces and on stopping.

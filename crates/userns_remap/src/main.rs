@@ -1,2 +1,188 @@
-//! Placeholder.
-fn main() {}
+//! Turns Docker's user namespaces on or off on a live host: every image, container, network and volume
+//! is carried over in place, and back with what was written meanwhile.
+
+mod apply;
+mod args;
+mod config;
+mod guard;
+mod layout;
+mod observe;
+mod order;
+mod plan;
+mod present;
+mod range;
+mod record;
+mod refuse;
+#[cfg(test)]
+mod samples;
+mod step;
+
+use ansible_module::{Failure, Invocation, Module, Outcome};
+use anyhow::{Context as _, Result, bail, ensure};
+use apply::Context;
+use args::Args;
+use plan::Plan;
+use std::{path::Path, process::ExitCode, time::Duration};
+use step::Direction;
+use transaction::{Recovery, Store};
+
+/// Everything we keep on a host.
+const STATE: &str = "/var/lib/bulkhead";
+/// There exactly while a change is open.
+const IN_PROGRESS: &str = "/var/lib/bulkhead/in-progress";
+/// There exactly while the engine must not start.
+const HOLD: &str = "/var/lib/bulkhead/in-progress/hold";
+
+/// How long the engine and the containers may take to come back after a reboot in the middle.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == "recover") {
+        return recover_by_hand(words.get(1).is_some_and(|word| word == "--boot"));
+    }
+    Module::new(args::spec())
+        .version(env!("CARGO_PKG_VERSION"))
+        .keep_result_at(Path::new(STATE).join("userns_remap.result.json"))
+        .run(run)
+}
+
+/// What the boot units call: `userns_remap recover [--boot]`.
+fn recover_by_hand(boot: bool) -> ExitCode {
+    let mut context = Context::new(boot, RECOVERY_TIMEOUT);
+    let recovered = Store::lock(STATE.as_ref())
+        .map_err(anyhow::Error::new)
+        .and_then(|store| apply::recover(&store, &mut context));
+    context
+        .warnings
+        .iter()
+        .for_each(|warning| eprintln!("{warning}"));
+    match recovered {
+        Ok(None) => println!("nothing is open"),
+        Ok(Some(recovery)) => println!("an interrupted change was {}", word(recovery)),
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn word(recovery: Recovery) -> &'static str {
+    match recovery {
+        Recovery::Finished => "finished",
+        Recovery::Undone => "undone",
+        Recovery::Waiting => "undone as far as this early in the boot",
+    }
+}
+
+fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
+    let args: Args = invocation.parse()?;
+    let timeout = u64::try_from(args.timeout)
+        .ok()
+        .filter(|seconds| *seconds > 0);
+    let timeout = timeout.context("timeout must be a positive number of seconds")?;
+    if !host::process::is_root() {
+        return Err(Failure::new(
+            "userns_remap has to run as root; use become: true",
+        ));
+    }
+    if invocation.check_mode {
+        return check(&args, invocation);
+    }
+    host::process::survive_hangup()?;
+    let store = Store::lock(STATE.as_ref())?;
+    let mut context = Context::new(false, Duration::from_secs(timeout));
+    let recovered = apply::recover(&store, &mut context)?.map(word);
+    if let Some(how) = recovered {
+        invocation.warn(format!("an earlier run was interrupted; it has been {how}"));
+    }
+    let result = change(&args, &store, &mut context, invocation);
+    context
+        .warnings
+        .drain(..)
+        .for_each(|warning| invocation.warn(warning));
+    with_recovery(result, recovered)
+}
+
+/// What a run would do.
+fn check(args: &Args, invocation: &mut Invocation) -> Result<Outcome, Failure> {
+    if Path::new(IN_PROGRESS).exists() {
+        invocation.warn("an earlier run was interrupted; a run would first finish or undo it");
+        return Ok(Outcome::new(true).returning("steps", vec!["recover"]));
+    }
+    let (observed, plan) = prepare(args)?;
+    plan.warnings
+        .iter()
+        .for_each(|warning| invocation.warn(warning));
+    Ok(present::outcome(args, &observed, &plan, None))
+}
+
+fn change(
+    args: &Args,
+    store: &Store,
+    context: &mut Context,
+    invocation: &mut Invocation,
+) -> Result<Outcome> {
+    let (observed, plan) = prepare(args)?;
+    plan.warnings
+        .iter()
+        .for_each(|warning| invocation.warn(warning));
+    if !plan.steps.is_empty() {
+        apply::run(store, plan.steps.clone(), &observed.data_root, context)?;
+    }
+    Ok(present::outcome(args, &observed, &plan, Some(context)))
+}
+
+/// Observes, plans, and refuses what has to be refused.
+fn prepare(args: &Args) -> Result<(observe::Observed, Plan)> {
+    let observed = observe::host(args)?;
+    let stamp = host::command::run(["date", "+%Y-%m-%d@%H:%M:%S"]).stdout()?;
+    let mut plan = plan::plan(args, &observed, stamp.trim())?;
+    if plan.refusals.is_empty() {
+        survey(&mut plan)?;
+    }
+    match plan.refusals.as_slice() {
+        [] => Ok((observed, plan)),
+        [one] => bail!("refused, nothing was changed: {one}"),
+        many => bail!("refused, nothing was changed:\n- {}", many.join("\n- ")),
+    }
+}
+
+/// Looks at every id that would be shifted, while everything still runs.
+fn survey(plan: &mut Plan) -> Result<()> {
+    let Some(shift) = &plan.shift else {
+        return Ok(());
+    };
+    let survey = observe::survey(&shift.engine_root, &shift.keep, &shift.maps)?;
+    ensure!(
+        survey.boundaries.is_empty(),
+        "refused, nothing was changed: mounts inside the data: {}",
+        survey.boundaries
+    );
+    match (survey.refusal(), shift.direction) {
+        (Some(rechown::Error::Mixed { target, .. }), Direction::ToPlain) => {
+            plan.warnings.push(format!(
+                "files that the host itself wrote among the containers' keep their owners: {target}"
+            ))
+        }
+        (Some(refusal), _) => plan.refusals.push(refusal.to_string()),
+        (None, _) => {}
+    }
+    Ok(())
+}
+
+/// That an earlier run was brought to an end is a change, and stays in the result even of a failure.
+fn with_recovery(result: Result<Outcome>, recovered: Option<&str>) -> Result<Outcome, Failure> {
+    match (result, recovered) {
+        (Ok(mut outcome), Some(how)) => {
+            outcome.changed = true;
+            Ok(outcome.returning("recovered", how))
+        }
+        (Ok(outcome), None) => Ok(outcome),
+        (Err(error), Some(how)) => Err(Failure::from(error)
+            .returning("recovered", how)
+            .returning("changed", true)),
+        (Err(error), None) => Err(error.into()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Stopping and starting containers, and seeing that they run as they should.
+
+use crate::step::Running;
+use anyhow::{Context, Result, bail, ensure};
+use host::{
+    command::until,
+    docker::{self, Container},
+};
+use std::{collections::BTreeMap, fs, thread, time::Duration};
+
+/// How long a container has to keep running before it counts as up.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Stops containers, the last started first.
+pub fn stop(running: &[Running]) -> Result<()> {
+    for container in running.iter().rev() {
+        docker::stop(&container.id, container.grace)
+            .with_context(|| format!("container {} does not stop", container.name))?;
+    }
+    Ok(())
+}
+
+/// Starts what ran and stops what did not run before but came up with the engine (a restart policy of
+/// `always` does that to a container stopped by hand), then sees that all of it keeps running, healthy
+/// where it has a health check, and under a map that begins at `uid_start`.
+pub fn start_exactly(running: &[Running], uid_start: u32, timeout: Duration) -> Result<()> {
+    for container in running {
+        docker::start(&container.id, timeout)
+            .with_context(|| format!("container {} does not start", container.name))?;
+    }
+    for stray in docker::containers()? {
+        let wanted = running.iter().any(|container| container.id == stray.id);
+        if !wanted && matches!(stray.state.status.as_str(), "running" | "restarting") {
+            docker::stop(&stray.id, Running::of(&stray).grace)?;
+        }
+    }
+    thread::sleep(SETTLE);
+    until(timeout, "containers do not come back healthy", || {
+        let all = by_id()?;
+        for container in running {
+            if !is_up(container, all.get(&container.id), uid_start)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+}
+
+/// Starts what ran, as far as it can be started, and names what cannot.
+pub fn start_what_can(running: &[Running], timeout: Duration) -> Vec<String> {
+    let failed = running.iter().filter_map(|container| {
+        let error = docker::start(&container.id, timeout).err()?;
+        Some(format!(
+            "container {} ran before and could not be started again: {error:#}",
+            container.name
+        ))
+    });
+    failed.collect()
+}
+
+fn by_id() -> Result<BTreeMap<String, Container>> {
+    Ok(docker::containers()?
+        .into_iter()
+        .map(|container| (container.id.clone(), container))
+        .collect())
+}
+
+/// `Ok(false)` while its health check has not decided yet.
+fn is_up(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Result<bool> {
+    let name = &wanted.name;
+    let Some(found) = found else {
+        bail!("container {name} is gone")
+    };
+    let state = &found.state;
+    ensure!(
+        state.status == "running",
+        "container {name} ran before and is now {}: {}",
+        state.status,
+        last_words(&wanted.id)
+    );
+    let start = map_start(state.pid).with_context(|| format!("container {name}"))?;
+    let expected = if wanted.host_mode { 0 } else { uid_start };
+    ensure!(
+        start == expected,
+        "container {name} runs with container root at {start}, not {expected}"
+    );
+    match state.health() {
+        Some("starting") => Ok(false),
+        Some("unhealthy") if wanted.healthy => bail!(
+            "container {name} was healthy before and is not now: {}",
+            last_words(&wanted.id)
+        ),
+        _ => Ok(true),
+    }
+}
+
+/// The host id of uid 0 in a process's user namespace (user_namespaces(7)).
+fn map_start(pid: u32) -> Result<u32> {
+    let path = format!("/proc/{pid}/uid_map");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let first = text.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        (fields.next() == Some("0")).then(|| fields.next()?.parse().ok())?
+    });
+    first.with_context(|| format!("{path} does not map uid 0"))
+}
+
+fn last_words(id: &str) -> String {
+    let logs = docker::docker(["container", "logs", "--tail", "5", id]).finish();
+    logs.map(|logs| format!("{}{}", logs.stdout, logs.stderr).trim().to_owned())
+        .unwrap_or_default()
+}

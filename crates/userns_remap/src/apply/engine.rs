@@ -1,0 +1,163 @@
+//! Stopping the engine, proving that it is gone, starting it, and seeing what it has.
+
+use crate::{
+    apply::containers,
+    guard,
+    step::{Inventory, Running},
+};
+use anyhow::{Context, Result, bail, ensure};
+use host::{
+    command::{run, until},
+    docker, mounts, systemd,
+};
+use std::{fs, path::Path, time::Duration};
+
+/// How long the engine may take to stop once its containers are stopped.
+const STOP: Duration = Duration::from_secs(120);
+
+/// How long shims may linger after the engine is gone.
+const LINGER: Duration = Duration::from_secs(20);
+
+pub fn stop(units: &[String]) -> Result<()> {
+    let units: Vec<_> = units.iter().map(String::as_str).collect();
+    systemd::stop(&units, STOP)
+}
+
+/// Takes a start back: whatever containers run now are stopped, then the engine, in whatever state it
+/// is, and it may not start again.
+pub fn unstart(engine_root: &Path) -> Result<()> {
+    if let Ok(containers) = docker::containers() {
+        let running = containers
+            .iter()
+            .filter(|container| container.state.status == "running");
+        containers::stop(&running.map(Running::of).collect::<Vec<_>>())?;
+    }
+    guard::hold()?;
+    systemd::stop(&docker::UNITS, STOP)?;
+    prove_stopped(engine_root)
+}
+
+/// Nothing may use the data root: no shim of the engine's, no mount in any mount namespace.
+pub fn prove_stopped(data_root: &Path) -> Result<()> {
+    until(LINGER, "the engine is stopped, but not gone", || {
+        let shims = shims();
+        ensure!(
+            shims.is_empty(),
+            "containers' shims still run: processes {}",
+            shims.join(", ")
+        );
+        let held = mounts::holders(data_root)?;
+        if let Some(holder) = held.first() {
+            let point = holder.point.display();
+            bail!(
+                "{point} is still mounted, as process {} sees it",
+                holder.pid
+            );
+        }
+        Ok(Some(()))
+    })
+}
+
+/// `containerd-shim-runc-v2 -namespace moby …`, or `moby-<uid>.<gid>`.
+fn shims() -> Vec<String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    pids.filter(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|&byte| byte == 0);
+        words
+            .next()
+            .is_some_and(|program| program.windows(15).any(|part| part == b"containerd-shim"))
+            && words.any(|word| word.starts_with(b"moby"))
+    })
+    .collect()
+}
+
+/// Starts the units and waits until the engine answers and uses the root it should.
+pub fn start(units: &[String], expected_root: &Path, timeout: Duration) -> Result<()> {
+    begin(units, timeout)?;
+    let root = until(timeout, "the engine does not answer", || {
+        Ok(Some(docker::info()?.docker_root_dir))
+    })
+    .map_err(with_its_words)?;
+    let (root, expected) = (root.display(), expected_root.display());
+    ensure!(
+        expected_root == Path::new(&root.to_string()),
+        "the engine came up on {root}, not on {expected}"
+    );
+    Ok(())
+}
+
+/// Starts the units again as they were, on whatever root is configured.
+pub fn restart(units: &[String], timeout: Duration) -> Result<()> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    begin(units, timeout)?;
+    until(timeout, "the engine does not answer", || {
+        Ok(Some(docker::info()?))
+    })
+    .map(drop)
+    .map_err(with_its_words)
+}
+
+fn begin(units: &[String], timeout: Duration) -> Result<()> {
+    let units: Vec<_> = units.iter().map(String::as_str).collect();
+    // A few restarts in a row hit the start limit otherwise.
+    systemd::reset_failed(&units)?;
+    systemd::start(&units, timeout).map_err(with_its_words)
+}
+
+/// Adds what dockerd itself wrote: systemctl only says that it failed.
+fn with_its_words(error: anyhow::Error) -> anyhow::Error {
+    let journal = run([
+        "journalctl",
+        "--identifier",
+        "dockerd",
+        "--boot",
+        "--no-pager",
+        "--output",
+        "cat",
+        "--lines",
+        "8",
+    ]);
+    match journal.stdout() {
+        Ok(words) if !words.trim().is_empty() => {
+            error.context(format!("dockerd said:\n{}\n", words.trim()))
+        }
+        _ => error,
+    }
+}
+
+/// What the engine has now.
+pub fn inventory() -> Result<Inventory> {
+    Ok(Inventory::new(
+        docker::images()?,
+        &docker::containers()?,
+        &docker::networks()?,
+        &docker::volumes()?,
+    ))
+}
+
+pub fn verify(expected: &Inventory) -> Result<()> {
+    let found = inventory().context("the engine does not say what it has")?;
+    let lists = [
+        ("images", &expected.images, &found.images),
+        ("containers", &expected.containers, &found.containers),
+        ("networks", &expected.networks, &found.networks),
+        ("volumes", &expected.volumes, &found.volumes),
+    ];
+    for (what, expected, found) in lists {
+        let missing: Vec<_> = expected
+            .iter()
+            .filter(|id| !found.contains(id))
+            .cloned()
+            .collect();
+        ensure!(
+            missing.is_empty(),
+            "{what} are missing after the change: {}",
+            missing.join(", ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! What the user asks for. The only place that names options.
+
+use ansible_module::{Opt, Spec};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// The options, as plan and apply see them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Args {
+    pub state: State,
+    pub user: String,
+    pub subid_start: Option<i64>,
+    pub subid_count: i64,
+    pub carry_over: CarryOver,
+    pub config_file: PathBuf,
+    pub backup: bool,
+    /// Seconds.
+    pub timeout: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Enabled,
+    Disabled,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CarryOver {
+    InPlace,
+    None,
+}
+
+pub fn spec() -> Spec {
+    Spec::new("userns_remap")
+        .about("Turn Docker's user namespaces on or off on a live host, and carry everything over")
+        .option(
+            Opt::str("state")
+                .choices(["enabled", "disabled"])
+                .default("enabled")
+                .help("Whether containers run in a user namespace of their own"),
+        )
+        .option(
+            Opt::str("user")
+                .default("default")
+                .help("Whose subordinate ids are used; `default` is the account dockremap"),
+        )
+        .option(
+            Opt::int("subid_start")
+                .help("First host id; unset: what the account has, else the lowest free range"),
+        )
+        .option(
+            Opt::int("subid_count")
+                .default(65536)
+                .help("How many ids to allocate"),
+        )
+        .option(
+            Opt::str("carry_over")
+                .choices(["in_place", "none"])
+                .default("in_place")
+                .help("Take images, containers, volumes and networks along, or leave them behind"),
+        )
+        .option(
+            Opt::path("config_file")
+                .default("/etc/docker/daemon.json")
+                .help("The engine's configuration file"),
+        )
+        .option(
+            Opt::bool("backup")
+                .default(false)
+                .help("Keep a dated copy of the configuration file"),
+        )
+        .option(Opt::int("timeout").default(120).help(
+            "Seconds for the engine, and for each container, to come up before all is taken back",
+        ))
+        .supports_check_mode()
+}

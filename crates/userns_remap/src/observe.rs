@@ -1,0 +1,276 @@
+//! What is there. Reads the host and changes nothing.
+
+use crate::{
+    args::Args,
+    config,
+    layout::{self, KNOWN},
+    record::Record,
+};
+use anyhow::{Context, Result};
+use host::{
+    accounts::{self, Account, Kind},
+    docker::{self, Container, Info, Network, Volume},
+    files, mounts, systemd,
+};
+use idmap::{IdMaps, subid::Subids};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The host as plan sees it.
+pub struct Observed {
+    pub info: Info,
+    /// The configured data root: what holds the `<uid>.<gid>` directory under remap.
+    pub data_root: PathBuf,
+    /// Host uid and gid of container root, when the engine runs remapped.
+    pub remapped: Option<(u32, u32)>,
+    pub containers: Vec<Container>,
+    pub images: Vec<String>,
+    pub networks: Vec<Network>,
+    pub volumes: Vec<Volume>,
+    pub plugins: Vec<String>,
+    /// Which of the engine's units are active.
+    pub active_units: Vec<String>,
+    /// The running dockerd's command line.
+    pub flags: Vec<String>,
+    pub config: Option<String>,
+    /// `userns-remap` in the configuration file.
+    pub configured: Option<String>,
+    pub ids: Ids,
+    /// The entries of the data root itself and, by name, of each `<uid>.<gid>` directory in it.
+    pub root: Vec<Entry>,
+    pub remapped_roots: BTreeMap<String, Vec<Entry>>,
+    /// Symbolic links and mounts where plain directories have to be, and what each is.
+    pub irregular: Vec<(PathBuf, &'static str)>,
+    /// Directories above the data root that container ids could not pass.
+    pub closed: Vec<PathBuf>,
+    /// The writable layer (a name in `overlay2/`) of each container, by container id.
+    pub layers: BTreeMap<String, String>,
+    /// Who owns the sources of writable bind mounts, where not everybody may write.
+    pub owners: BTreeMap<PathBuf, u32>,
+    /// What an earlier `enabled` left for the way back.
+    pub record: Option<Record>,
+}
+
+/// One entry of a data root.
+pub struct Entry {
+    pub name: String,
+    pub empty: bool,
+}
+
+/// The account whose subordinate ids are (to be) used, and everybody's ranges.
+pub struct Ids {
+    /// The account's name, whether it exists or not.
+    pub name: String,
+    pub account: Option<Account>,
+    pub subuid: Subids,
+    pub subgid: Subids,
+    /// Every uid and gid that belongs to an account or a group.
+    pub taken: Vec<u32>,
+}
+
+impl Observed {
+    /// The data root in use now.
+    pub fn engine_root(&self) -> PathBuf {
+        match self.remapped {
+            Some((uid, gid)) => self.data_root.join(format!("{uid}.{gid}")),
+            None => self.data_root.clone(),
+        }
+    }
+}
+
+pub fn host(args: &Args) -> Result<Observed> {
+    let info = docker::info().context("no Docker engine answers on this host")?;
+    let (data_root, remapped) = split_root(&info);
+    let config = read_config(&args.config_file)?;
+    let configured = config::remap(config.as_deref())
+        .with_context(|| format!("{} cannot be used", args.config_file.display()))?;
+    // What runs decides whose ids those are; only where nothing does, the wish.
+    let user = match (&remapped, &configured) {
+        (Some(_), Some(configured)) => configured,
+        _ => &args.user,
+    };
+    let containers = docker::containers()?;
+    let engine_root = info.docker_root_dir.clone();
+    Ok(Observed {
+        ids: ids(user)?,
+        root: entries(&data_root)?,
+        remapped_roots: remapped_roots(&data_root)?,
+        irregular: irregular(&data_root, &engine_root)?,
+        closed: closed(&data_root)?,
+        layers: layers(&engine_root, &containers),
+        owners: owners(&containers),
+        images: docker::images()?,
+        networks: docker::networks()?,
+        volumes: docker::volumes()?,
+        plugins: docker::plugins()?,
+        active_units: active_units()?,
+        flags: flags()?,
+        record: Record::load(&args.config_file)?,
+        info,
+        data_root,
+        remapped,
+        containers,
+        config,
+        configured,
+    })
+}
+
+/// Reads every tree that would be shifted and counts what the maps do to it.
+pub fn survey(engine_root: &Path, keep: &layout::Keep, maps: &IdMaps) -> Result<rechown::Survey> {
+    let roots = layout::shifted_trees(engine_root, keep)?;
+    Ok(rechown::survey(&roots, maps)?)
+}
+
+/// `/var/lib/docker/165536.165536` under remap is the data root `/var/lib/docker`.
+fn split_root(info: &Info) -> (PathBuf, Option<(u32, u32)>) {
+    let root = &info.docker_root_dir;
+    let ids = root
+        .file_name()
+        .and_then(|name| layout::remapped_root(&name.to_string_lossy()));
+    match (info.has_security_option("userns"), ids, root.parent()) {
+        (true, Some(ids), Some(parent)) => (parent.to_owned(), Some(ids)),
+        _ => (root.clone(), None),
+    }
+}
+
+fn read_config(path: &Path) -> Result<Option<String>> {
+    let bytes = files::read_optional(path)?;
+    let text = bytes.map(String::from_utf8).transpose();
+    text.with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+fn ids(user: &str) -> Result<Ids> {
+    let wanted = match user.split(':').next().unwrap_or_default() {
+        "default" => "dockremap",
+        name => name,
+    };
+    let account = accounts::find(wanted)?;
+    let mut taken = accounts::taken(Kind::Uid)?;
+    taken.extend(accounts::taken(Kind::Gid)?);
+    Ok(Ids {
+        name: account
+            .as_ref()
+            .map_or(wanted, |account| &account.name)
+            .to_owned(),
+        account,
+        subuid: accounts::subids(Kind::Uid)?,
+        subgid: accounts::subids(Kind::Gid)?,
+        taken,
+    })
+}
+
+fn active_units() -> Result<Vec<String>> {
+    let mut active = vec![];
+    for unit in docker::UNITS {
+        if systemd::active_state(unit)? == "active" {
+            active.push(unit.to_owned());
+        }
+    }
+    Ok(active)
+}
+
+fn flags() -> Result<Vec<String>> {
+    let pid = systemd::property("docker.service", "MainPID")?;
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line
+        .split(|&byte| byte == 0)
+        .filter(|word| !word.is_empty());
+    Ok(words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect())
+}
+
+/// The entries of a directory, sorted; none where it is missing.
+fn entries(directory: &Path) -> Result<Vec<Entry>> {
+    let Ok(listing) = fs::read_dir(directory) else {
+        return Ok(vec![]);
+    };
+    let mut found = vec![];
+    for entry in listing {
+        let entry = entry?;
+        let empty = fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
+        found.push(Entry {
+            name: entry.file_name().to_string_lossy().into_owned(),
+            empty,
+        });
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+fn remapped_roots(data_root: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
+    let names = entries(data_root)?.into_iter().map(|entry| entry.name);
+    names
+        .filter(|name| layout::remapped_root(name).is_some())
+        .map(|name| Ok((name.clone(), entries(&data_root.join(&name))?)))
+        .collect()
+}
+
+/// The places that a rename or a shift would miss or lead astray.
+fn irregular(data_root: &Path, engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
+    let mounts = mounts::of_process("self")?;
+    let is_mount = |path: &Path| mounts.iter().any(|mount| mount.point == path);
+    let mut found = vec![];
+    let mut check = |path: PathBuf| match fs::symlink_metadata(&path) {
+        Ok(meta) if meta.is_symlink() => found.push((path, "a symbolic link")),
+        Ok(_) if is_mount(&path) => found.push((path, "a mount of its own")),
+        _ => {}
+    };
+    // The engine itself mounts its data root on itself where mounts do not propagate, and says so.
+    if !Path::new("/run/docker/unmount-on-shutdown").exists() {
+        check(data_root.to_owned());
+    }
+    KNOWN.iter().for_each(|name| check(engine_root.join(name)));
+    for tree in ["volumes", "overlay2"] {
+        for entry in entries(&engine_root.join(tree))?
+            .into_iter()
+            .filter(|entry| entry.name != "l")
+        {
+            let directory = engine_root.join(tree).join(&entry.name);
+            check(directory.join(if tree == "volumes" { "_data" } else { "diff" }));
+            check(directory);
+        }
+    }
+    Ok(found)
+}
+
+/// The ancestors of the data root that others may not pass: remapped containers could not reach their
+/// files below them.
+fn closed(data_root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = vec![];
+    for directory in data_root.ancestors().skip(1) {
+        let mode = fs::metadata(directory)
+            .with_context(|| directory.display().to_string())?
+            .permissions()
+            .mode();
+        if mode & 0o001 == 0 {
+            found.push(directory.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn layers(engine_root: &Path, containers: &[Container]) -> BTreeMap<String, String> {
+    let mounts = engine_root.join("image/overlay2/layerdb/mounts");
+    let layer = |id: &str| fs::read_to_string(mounts.join(id).join("mount-id")).ok();
+    containers
+        .iter()
+        .filter_map(|container| Some((container.id.clone(), layer(&container.id)?)))
+        .collect()
+}
+
+fn owners(containers: &[Container]) -> BTreeMap<PathBuf, u32> {
+    let mounts = containers.iter().flat_map(|container| &container.mounts);
+    let sources = mounts
+        .filter(|mount| mount.kind == "bind" && mount.writable)
+        .map(|mount| &mount.source);
+    let owned = sources.filter_map(|source| Some((source.clone(), fs::metadata(source).ok()?)));
+    owned
+        .filter(|(_, meta)| meta.mode() & 0o002 == 0)
+        .map(|(source, meta)| (source, meta.uid()))
+        .collect()
+}

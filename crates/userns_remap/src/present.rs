@@ -1,0 +1,188 @@
+//! What the user gets to see: the steps in words, the difference, the returned values. Pure.
+
+use crate::{
+    apply::Context,
+    args::{Args, State},
+    observe::Observed,
+    plan::Plan,
+    step::Step,
+};
+use ansible_module::{Diff, Outcome};
+use serde_json::{Value, json};
+
+/// The outcome of a plan, carried out or (in check mode, without a context) only made.
+pub fn outcome(args: &Args, observed: &Observed, plan: &Plan, done: Option<&Context>) -> Outcome {
+    let names: Vec<_> = plan.steps.iter().map(Step::name).collect();
+    let mut outcome = Outcome::new(!plan.steps.is_empty())
+        .returning(
+            "state",
+            match args.state {
+                State::Enabled => "enabled",
+                State::Disabled => "disabled",
+            },
+        )
+        .returning(
+            "data_root",
+            json!({"before": observed.engine_root(), "after": plan.data_root}),
+        )
+        .returning("steps", names);
+    if let Some(maps) = &plan.maps {
+        outcome = outcome
+            .returning("user", observed.ids.name.as_str())
+            .returning("uid_map", extents(&maps.uid))
+            .returning("gid_map", extents(&maps.gid));
+    }
+    outcome.diff = diff(plan);
+    match done {
+        Some(context) => carried(outcome, plan, context),
+        None => outcome,
+    }
+}
+
+fn extents(map: &idmap::IdMap) -> Value {
+    let extent = |extent: &idmap::Extent| json!({"container": extent.container, "host": extent.host, "size": extent.size});
+    map.extents().iter().map(extent).collect()
+}
+
+fn carried(mut outcome: Outcome, plan: &Plan, context: &Context) -> Outcome {
+    for step in &plan.steps {
+        if let Step::VerifyInventory(inventory) = step {
+            outcome = outcome.returning(
+                "carried",
+                json!({
+                    "images": inventory.images.len(), "containers": inventory.containers.len(),
+                    "networks": inventory.networks.len(), "volumes": inventory.volumes.len(),
+                }),
+            );
+        }
+        if let Step::Configure(change) = step
+            && let Some(backup) = &change.backup
+        {
+            outcome = outcome.returning("backup_file", backup.to_string_lossy().into_owned());
+        }
+    }
+    if let Some(report) = &context.shifted {
+        outcome = outcome.returning("shifted", json!({
+            "entries": report.counts.changed(), "acls": report.counts.acls, "capabilities": report.counts.capabilities,
+            "set_ids": report.counts.set_ids, "hard_links": report.counts.hard_links, "seconds": report.seconds,
+        }));
+    }
+    let seconds = |time: Option<std::time::Duration>| {
+        time.map(|time| (time.as_secs_f64() * 10.0).round() / 10.0)
+    };
+    outcome
+        .returning("restarted", context.restarted.clone())
+        .returning(
+            "downtime_seconds",
+            seconds(context.downtime.or(context.engine_downtime)),
+        )
+        .returning("engine_downtime_seconds", seconds(context.engine_downtime))
+}
+
+fn diff(plan: &Plan) -> Vec<Diff> {
+    let configure = plan.steps.iter().find_map(|step| match step {
+        Step::Configure(change) if change.before != change.after => Some(change),
+        _ => None,
+    });
+    let texts = configure.map(|change| {
+        let text = |side: &Option<String>| side.clone().unwrap_or_default();
+        Diff::texts(
+            change.path.to_string_lossy(),
+            text(&change.before),
+            text(&change.after),
+        )
+    });
+    let steps: String = plan
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(at, step)| format!("{}. {}\n", at + 1, describe(step)))
+        .collect();
+    let steps = (!steps.is_empty()).then(|| Diff::prepared(steps));
+    texts.into_iter().chain(steps).collect()
+}
+
+/// A step in words, for `--diff`.
+fn describe(step: &Step) -> String {
+    match step {
+        Step::Account {
+            name,
+            create,
+            ranges,
+        } => {
+            let ranges: Vec<_> = ranges
+                .iter()
+                .map(|(kind, range)| format!("{}:{} in {}", range.start, range.count, kind.path()))
+                .collect();
+            let verb = if *create { "make account" } else { "account" };
+            format!("{verb} {name} with {}", ranges.join(", "))
+        }
+        Step::Guard { .. } => {
+            "keep the engine from starting on half-moved data, also after a reboot".to_owned()
+        }
+        Step::StopContainers { running } => {
+            let names: Vec<_> = running
+                .iter()
+                .rev()
+                .map(|container| container.name.as_str())
+                .collect();
+            format!(
+                "stop containers: {}",
+                if names.is_empty() {
+                    "none runs".to_owned()
+                } else {
+                    names.join(", ")
+                }
+            )
+        }
+        Step::StopEngine { units } => format!("stop {}", units.join(", ")),
+        Step::Hold => "hold the engine".to_owned(),
+        Step::ProveStopped { data_root } => {
+            format!("prove that nothing uses {}", data_root.display())
+        }
+        Step::MoveRoot { from, to } => format!("move {} to {}", from.display(), to.display()),
+        Step::Own { engine_root, .. } => format!(
+            "set the owners of what the engine keeps in {}",
+            engine_root.display()
+        ),
+        Step::Shift { maps, .. } => {
+            let extents: Vec<_> = maps
+                .uid
+                .extents()
+                .iter()
+                .map(|extent| format!("{}+{} to {}", extent.container, extent.size, extent.host))
+                .collect();
+            format!(
+                "shift the owners of layers and volumes from {}",
+                extents.join(", ")
+            )
+        }
+        Step::RewriteContainers { .. } => {
+            "rewrite the paths in the containers' configurations".to_owned()
+        }
+        Step::Configure(change) => format!("write {}", change.path.display()),
+        Step::Release => "let the engine start".to_owned(),
+        Step::StartEngine { units, .. } => format!("start {}", units.join(", ")),
+        Step::VerifyInventory(inventory) => format!(
+            "see that all {} images, {} containers, {} networks and {} volumes are there",
+            inventory.images.len(),
+            inventory.containers.len(),
+            inventory.networks.len(),
+            inventory.volumes.len()
+        ),
+        Step::StartContainers { running, .. } => {
+            let names: Vec<_> = running
+                .iter()
+                .map(|container| container.name.as_str())
+                .collect();
+            format!(
+                "start containers: {}",
+                if names.is_empty() {
+                    "none ran".to_owned()
+                } else {
+                    names.join(", ")
+                }
+            )
+        }
+    }
+}

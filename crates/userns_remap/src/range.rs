@@ -1,0 +1,142 @@
+//! Which subordinate ids the remapped containers get. Pure.
+
+use crate::{args::Args, observe::Ids};
+use anyhow::{Result, bail, ensure};
+use host::accounts::Kind;
+use idmap::{IdMaps, SubRange, docker, subid};
+
+/// The ids to use, and what has to be added to the files for that.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub maps: IdMaps,
+    pub add: Vec<(Kind, SubRange)>,
+}
+
+impl Choice {
+    /// Host uid and gid of container root, which name the remapped root.
+    pub fn ids(&self) -> (u32, u32) {
+        let first = |map: &idmap::IdMap| map.to_host(0).unwrap_or_default();
+        (first(&self.maps.uid), first(&self.maps.gid))
+    }
+}
+
+/// What the account has, in file order, or a range of its own for it.
+pub fn choose(args: &Args, ids: &Ids) -> Result<Choice> {
+    let uid = ids.account.as_ref().map(|account| account.uid);
+    let own = [
+        ids.subuid.ranges_of(&ids.name, uid),
+        ids.subgid.ranges_of(&ids.name, uid),
+    ];
+    let [uids, gids] = match (own[0].is_empty(), own[1].is_empty()) {
+        (false, false) => return existing(args, ids, own),
+        (true, true) => {
+            let range = vec![fresh(args, ids)?];
+            [range.clone(), range]
+        }
+        // Only one of the files names the account: the other gets the same.
+        (true, false) => [own[1].clone(), own[1].clone()],
+        (false, true) => [own[0].clone(), own[0].clone()],
+    };
+    wanted_start(args, ids, &uids)?;
+    check_free(ids, &[&uids[..], &gids[..]].concat())?;
+    let missing = |kind, own: &[SubRange], ranges: &[SubRange]| -> Vec<_> {
+        if own.is_empty() {
+            ranges.iter().map(|range| (kind, *range)).collect()
+        } else {
+            vec![]
+        }
+    };
+    let mut add = missing(Kind::Uid, &own[0], &uids);
+    add.extend(missing(Kind::Gid, &own[1], &gids));
+    Ok(Choice {
+        maps: maps(ids, &uids, &gids)?,
+        add,
+    })
+}
+
+fn existing(args: &Args, ids: &Ids, [uids, gids]: [Vec<SubRange>; 2]) -> Result<Choice> {
+    wanted_start(args, ids, &uids)?;
+    check_free(ids, &[&uids[..], &gids[..]].concat())?;
+    Ok(Choice {
+        maps: maps(ids, &uids, &gids)?,
+        add: vec![],
+    })
+}
+
+fn wanted_start(args: &Args, ids: &Ids, ranges: &[SubRange]) -> Result<()> {
+    let (Some(wanted), Some(first)) = (args.subid_start, ranges.first()) else {
+        return Ok(());
+    };
+    ensure!(
+        i64::from(first.start) == wanted,
+        "{} already has subordinate ids from {}, not from subid_start={wanted}; leave subid_start out to use \
+         them, or change /etc/subuid and /etc/subgid",
+        ids.name,
+        first.start
+    );
+    Ok(())
+}
+
+fn fresh(args: &Args, ids: &Ids) -> Result<SubRange> {
+    let Some(count) = u32::try_from(args.subid_count)
+        .ok()
+        .filter(|count| *count > 0)
+    else {
+        bail!(
+            "subid_count must be between 1 and 4294967295, not {}",
+            args.subid_count
+        )
+    };
+    let Some(start) = args.subid_start else {
+        return Ok(subid::allocate(
+            &ids.subuid,
+            &ids.subgid,
+            &ids.taken,
+            &subid::DEFAULT_BOUNDS,
+            count,
+        )?);
+    };
+    // The last id of all, 4294967295, stands for "no id" (chown(2)).
+    let end = start
+        .checked_add(i64::from(count))
+        .filter(|end| start > 0 && *end <= i64::from(u32::MAX));
+    let (Some(_), Ok(start)) = (end, u32::try_from(start)) else {
+        bail!(
+            "subid_start={start} with subid_count={count} is not a range of ids: they lie between 1 and 4294967294"
+        )
+    };
+    let range = SubRange { start, count };
+    if let Some(id) = ids.taken.iter().find(|id| range.contains(**id)) {
+        bail!(
+            "the range {start}:{count} holds the id {id}, which belongs to an account or group of this host"
+        );
+    }
+    Ok(range)
+}
+
+fn check_free(ids: &Ids, ranges: &[SubRange]) -> Result<()> {
+    let uid = ids.account.as_ref().map(|account| account.uid.to_string());
+    let own: Vec<_> = [Some(ids.name.as_str()), uid.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    for range in ranges {
+        ids.subuid.check_free(*range, &own)?;
+        ids.subgid.check_free(*range, &own)?;
+    }
+    Ok(())
+}
+
+fn maps(ids: &Ids, uids: &[SubRange], gids: &[SubRange]) -> Result<IdMaps> {
+    let maps = IdMaps {
+        uid: docker(uids)?,
+        gid: docker(gids)?,
+    };
+    ensure!(
+        maps.is_disjoint(),
+        "the subordinate ids of {} overlap the container ids they stand for, so that a shifted file could \
+         not be told from one that is not; give it a range that starts above its own size",
+        ids.name
+    );
+    Ok(maps)
+}

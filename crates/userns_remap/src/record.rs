@@ -1,0 +1,41 @@
+//! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte.
+
+use crate::STATE;
+use anyhow::{Context, Result};
+use host::files;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The configuration file before and after `enabled`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub config_file: PathBuf,
+    /// `None` where there was no such file.
+    pub original: Option<String>,
+    /// What was written; when the file is something else by now, somebody has changed it since.
+    pub written: Option<String>,
+}
+
+fn path() -> PathBuf {
+    Path::new(STATE).join("userns_remap.json")
+}
+
+impl Record {
+    /// The record that an earlier `enabled` left for this file.
+    pub fn load(config_file: &Path) -> Result<Option<Record>> {
+        let Some(bytes) = files::read_optional(&path())? else {
+            return Ok(None);
+        };
+        let record: Record = serde_json::from_slice(&bytes)
+            .with_context(|| format!("cannot read {}", path().display()))?;
+        Ok(Some(record).filter(|record| record.config_file == config_file))
+    }
+
+    pub fn save(&self) -> Result<()> {
+        files::write_atomic(&path(), &serde_json::to_vec_pretty(self)?, 0o600)
+    }
+
+    pub fn remove() -> Result<()> {
+        files::remove_optional(&path())
+    }
+}

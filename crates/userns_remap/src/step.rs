@@ -1,0 +1,170 @@
+//! The steps of a change, as they stand in the journal: data only. What they do is in `apply`.
+
+use crate::{layout::Keep, record::Record};
+use host::{
+    accounts::Kind,
+    docker::{Container, Network, Volume},
+};
+use idmap::{IdMaps, SubRange};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Make the account, or only give it subordinate ids.
+    Account {
+        name: String,
+        create: bool,
+        ranges: Vec<(Kind, SubRange)>,
+    },
+    /// Keep the engine from starting on half-moved data, also after a reboot.
+    Guard { needs: Vec<PathBuf> },
+    /// Stop what runs; the order is the one in which it is started again.
+    StopContainers { running: Vec<Running> },
+    /// Stop the units that were active.
+    StopEngine { units: Vec<String> },
+    /// From here on the engine must not start.
+    Hold,
+    /// Prove that nothing uses the data root any more.
+    ProveStopped { data_root: PathBuf },
+    /// Rename the entries of one root into the other.
+    MoveRoot { from: PathBuf, to: PathBuf },
+    /// Give the engine-owned entries the owners they have under remap (or, on the way back, when plain).
+    Own {
+        engine_root: PathBuf,
+        data_root: PathBuf,
+        ids: (u32, u32),
+        direction: Direction,
+    },
+    /// Translate the owners of everything that belongs to containers.
+    Shift {
+        engine_root: PathBuf,
+        maps: IdMaps,
+        keep: Keep,
+    },
+    /// Rewrite the paths in the containers' configurations.
+    RewriteContainers {
+        engine_root: PathBuf,
+        from: PathBuf,
+        to: PathBuf,
+    },
+    /// Change daemon.json, and remember or forget what it was.
+    Configure(Configure),
+    /// The data is whole again: the engine may start.
+    Release,
+    /// Start the engine and wait until it answers from this root.
+    StartEngine {
+        units: Vec<String>,
+        expected_root: PathBuf,
+    },
+    /// See that it has what it had.
+    VerifyInventory(Inventory),
+    /// Start exactly what ran, and see that it runs under the right map.
+    StartContainers {
+        running: Vec<Running>,
+        uid_start: u32,
+    },
+}
+
+/// Which way owners go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Direction {
+    ToRemapped,
+    ToPlain,
+}
+
+/// A container that ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    pub id: String,
+    pub name: String,
+    /// Seconds it may take to stop.
+    pub grace: u64,
+    /// It stays in the host's user namespace.
+    pub host_mode: bool,
+    /// It has a health check and passed it.
+    pub healthy: bool,
+}
+
+impl Running {
+    pub fn of(container: &Container) -> Running {
+        Running {
+            id: container.id.clone(),
+            name: container.name().to_owned(),
+            // 10 is the engine's own default; a negative value means to wait without end.
+            grace: container
+                .config
+                .stop_timeout
+                .map_or(10, |grace| u64::try_from(grace).unwrap_or(3600)),
+            host_mode: container.host_config.userns_mode == "host",
+            healthy: container.state.health() == Some("healthy"),
+        }
+    }
+}
+
+/// A change of the configuration file and of the record of what it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configure {
+    pub path: PathBuf,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    pub backup: Option<PathBuf>,
+    pub record_before: Option<Record>,
+    pub record_after: Option<Record>,
+}
+
+/// What the engine has, each list sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    pub images: Vec<String>,
+    pub containers: Vec<String>,
+    /// Without the default bridge, which the engine makes anew, with a new id, at every start.
+    pub networks: Vec<String>,
+    pub volumes: Vec<String>,
+}
+
+impl Inventory {
+    pub fn new(
+        images: Vec<String>,
+        containers: &[Container],
+        networks: &[Network],
+        volumes: &[Volume],
+    ) -> Inventory {
+        let user_networks = networks.iter().filter(|network| network.name != "bridge");
+        Inventory {
+            images,
+            containers: sorted(containers.iter().map(|container| container.id.clone())),
+            networks: sorted(user_networks.map(|network| network.id.clone())),
+            volumes: sorted(volumes.iter().map(|volume| volume.name.clone())),
+        }
+    }
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+impl Step {
+    /// The name in the journal and in results.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::Account { .. } => "account",
+            Step::Guard { .. } => "guard",
+            Step::StopContainers { .. } => "stop_containers",
+            Step::StopEngine { .. } => "stop_engine",
+            Step::Hold => "hold",
+            Step::ProveStopped { .. } => "prove_stopped",
+            Step::MoveRoot { .. } => "move_root",
+            Step::Own { .. } => "own",
+            Step::Shift { .. } => "shift",
+            Step::RewriteContainers { .. } => "rewrite_containers",
+            Step::Configure(_) => "configure",
+            Step::Release => "release",
+            Step::StartEngine { .. } => "start_engine",
+            Step::VerifyInventory(_) => "verify_inventory",
+            Step::StartContainers { .. } => "start_containers",
+        }
+    }
+}
