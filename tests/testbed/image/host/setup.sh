@@ -14,6 +14,9 @@ install -m 0755 "$(dirname "$0")/host-init" "$root/usr/local/sbin/host-init"
 # No pids controller is delegated where the machine itself still runs cgroup v1.
 mkdir -p "$root/etc/containers"
 printf '[containers]\npids_limit = 0\n' >"$root/etc/containers/containers.conf"
+# Podman 4.3 falls back to vfs where nothing is said.
+printf '[storage]\ndriver = "overlay"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n' \
+    >"$root/etc/containers/storage.conf"
 
 # The journal must outlive a reboot: tests read there what ran in between.
 mkdir -p "$root/var/log/journal" "$root/etc/systemd/journald.conf.d"
