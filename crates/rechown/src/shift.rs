@@ -68,3 +68,32 @@ impl Visitor for Shifter<'_> {
         self.report.boundaries.add(|| path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{MetadataExt, PermissionsExt},
+    };
+
+    /// A file that came after the survey stands in no journal.
+    #[test]
+    fn what_the_kernel_takes_comes_back_without_a_journal() {
+        let tree = tempfile::tempdir_in("/var/tmp").unwrap();
+        let path = tree.path().join("file");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o6755)).unwrap();
+        let capability = [&[1, 0, 0, 2, 0, 32][..], &[0; 14]].concat();
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(&path, xattr::CAPABILITY, &capability, flags).unwrap();
+        let maps = IdMaps::parse(&["0:100000:65536"]).unwrap();
+        let roots = crate::roots::resolve(&[tree.path()]).unwrap();
+        run(&roots, &maps).unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o7777), (100_000, 0o6755));
+        let file = fs::File::open(&path).unwrap();
+        let now = xattr::get(&file, xattr::CAPABILITY, &mut [0; 64]).unwrap();
+        assert_eq!(now, capability);
+    }
+}

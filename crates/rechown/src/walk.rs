@@ -252,24 +252,15 @@ impl Walk {
             Err(error) => return Err(Error::io("open", || task.path())(error)),
         };
         let stat = look(fd.as_fd(), c"").map_err(Error::io("stat", || task.path()))?;
-        let mount = stat.stx_mnt_id;
         if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
             return Err(Error::OldKernel);
-        }
-        if task
-            .parent
-            .as_ref()
-            .is_some_and(|parent| parent.dir.mount != mount)
-        {
-            visitor.boundary(task.path());
-            return Ok(());
         }
         let dir = Arc::new(Dir {
             parent: task.parent.map(|parent| parent.dir),
             root: task.root,
             name: task.name,
             inode: stat.stx_ino,
-            mount,
+            mount: stat.stx_mnt_id,
         });
         let names = self.entries(&dir, &fd, &stat, visitor, buffer)?;
         if names.is_empty() {
