@@ -4,9 +4,15 @@ use serde_json::{Map, Value};
 
 use crate::python;
 
+/// As deep as serde_json reads; deeper text would overflow the stack.
+const MAX_DEPTH: u8 = 128;
+
 /// Reads a whole text as one literal; `None` when it is none.
 pub(crate) fn parse(text: &str) -> Option<Value> {
-    let mut parser = Parser { rest: text };
+    let mut parser = Parser {
+        rest: text,
+        depth: 0,
+    };
     let value = parser.value()?;
     parser.skip_space();
     parser.rest.is_empty().then_some(value)
@@ -14,6 +20,7 @@ pub(crate) fn parse(text: &str) -> Option<Value> {
 
 struct Parser<'a> {
     rest: &'a str,
+    depth: u8,
 }
 
 impl Parser<'_> {
@@ -39,14 +46,20 @@ impl Parser<'_> {
     }
 
     fn value(&mut self) -> Option<Value> {
+        if self.depth == MAX_DEPTH {
+            return None;
+        }
+        self.depth += 1;
         self.skip_space();
-        match self.rest.chars().next()? {
+        let value = match self.rest.chars().next()? {
             '{' => self.dict(),
             '[' => self.list("[", "]"),
             '(' => self.list("(", ")"),
             quote @ ('\'' | '"') => self.string(quote).map(Value::String),
             _ => self.word(),
-        }
+        };
+        self.depth -= 1;
+        value
     }
 
     fn dict(&mut self) -> Option<Value> {
@@ -147,5 +160,6 @@ mod tests {
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
+        assert_eq!(parse(&"[".repeat(1_000_000)), None);
     }
 }
