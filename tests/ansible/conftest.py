@@ -99,9 +99,12 @@ class Run:
 
     def __init__(self, output: str):
         self.output = output
-        texts = re.findall(r'"msg": "RESULT (.*)"$', output, re.MULTILINE)
-        assert texts, output
-        self.results = [json.loads(json.loads(f'"{text}"')) for text in texts]
+
+    @property
+    def results(self) -> list[dict]:
+        texts = re.findall(r'"msg": "RESULT (.*)"$', self.output, re.MULTILINE)
+        assert texts, self.output
+        return [json.loads(json.loads(f'"{text}"')) for text in texts]
 
     @property
     def result(self) -> dict:
