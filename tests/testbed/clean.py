@@ -1,6 +1,7 @@
 """Removes every trace of the testbed from the machine."""
 
 import shutil
+from pathlib import Path
 
 from . import engine, host
 from .base import CACHE, run
@@ -14,7 +15,12 @@ def everything():
         for name in host.names():
             host.down(name)
     engine.down()
-    run("ip", "link", "delete", engine.BRIDGE, check=False)
+    if engine.ROOT.exists():
+        run("ip", "link", "delete", engine.bridge(), check=False)
+    cgroups = Path("/sys/fs/cgroup")
+    for parent in [cgroups, *cgroups.iterdir()]:
+        # Not empty where an engine with another cache still runs.
+        run("rmdir", parent / engine.CGROUP, check=False)
     for line in run("findmnt", "-rno", "TARGET").stdout.splitlines():
         if line.startswith(f"{CACHE}/"):
             run("umount", "-l", line)

@@ -16,7 +16,8 @@ ROOT = CACHE / "engine"
 SOCKET = ROOT / "docker.sock"
 PIDFILE = ROOT / "dockerd.pid"
 NETWORK = "bulkhead-net"
-BRIDGE = "bulkhead0"
+CGROUP = "bulkhead"
+ADDRESSES = ipaddress.ip_network("10.213.0.0/16")
 
 # program → the Debian package that brings it
 PROGRAMS = {
@@ -44,11 +45,11 @@ def up():
         install_missing()
         require_real_file_system()
         own_cgroups()
-        subnet = write_config()
+        write_config()
         start()
         if docker("network", "inspect", NETWORK, check=False).returncode:
-            docker("network", "create", "--subnet", subnet,
-                   "--opt", f"com.docker.network.bridge.name={BRIDGE}", NETWORK)
+            docker("network", "create", "--subnet", subnet(),
+                   "--opt", f"com.docker.network.bridge.name={bridge()}", NETWORK)
 
 
 def answers():
@@ -98,11 +99,6 @@ def own_cgroups():
 
 
 def write_config():
-    """Write the engine's configuration; returns the subnet of its bridge, which stays the same
-    as long as the data root does."""
-    chosen = ROOT / "subnet"
-    if not chosen.exists():
-        chosen.write_text(str(free_subnet()))
     config = {
         "data-root": str(ROOT / "data"),
         "exec-root": str(ROOT / "exec"),
@@ -110,6 +106,7 @@ def write_config():
         "hosts": [f"unix://{SOCKET}"],
         "storage-driver": "overlay2",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "cgroup-parent": f"/{CGROUP}",
         "bridge": "none",
         "iptables": False,
         "ip6tables": False,
@@ -118,20 +115,24 @@ def write_config():
         "log-driver": "json-file",
     }
     (ROOT / "daemon.json").write_text(json.dumps(config, indent=2) + "\n")
-    return chosen.read_text()
 
 
-def free_subnet():
-    """A /24 that no route of the machine touches."""
-    routes = []
-    for line in run("ip", "-4", "route").stdout.splitlines():
-        destination = line.split()[0]
-        if destination[0].isdigit():
-            routes.append(ipaddress.ip_network(destination, strict=False))
-    for subnet in ipaddress.ip_network("10.213.0.0/16").subnets(new_prefix=24):
-        if not any(subnet.overlaps(route) for route in routes):
-            return subnet
-    raise Failure("no free /24 in 10.213.0.0/16 for the testbed's bridge")
+def subnet():
+    """The subnet of the hosts: a /24 that no route of the machine touched when it was chosen."""
+    chosen = ROOT / "subnet"
+    if not chosen.exists():
+        words = [line.split()[0] for line in run("ip", "-4", "route").stdout.splitlines()]
+        routes = [ipaddress.ip_network(word, strict=False) for word in words if word[0].isdigit()]
+        free = [net for net in ADDRESSES.subnets(new_prefix=24) if not any(net.overlaps(route) for route in routes)]
+        if not free:
+            raise Failure(f"no free /24 in {ADDRESSES} for the testbed's bridge")
+        chosen.write_text(str(free[0]))
+    return ipaddress.ip_network(chosen.read_text())
+
+
+def bridge():
+    """The name of the bridge, as much the engine's own as its subnet."""
+    return f"bulkhead{subnet().network_address.packed[2]}"
 
 
 def start():

@@ -3,7 +3,6 @@
 A host keeps /var and /home in volumes, everything else in its container's layer; a reboot keeps
 both and loses /run, /tmp and every process, as on a real machine."""
 
-import ipaddress
 import json
 import os
 import sys
@@ -92,11 +91,10 @@ def mountpoint(name):
 def free_address():
     """An address on the bridge that no host has; fixed, so that it outlives reboots."""
     taken = {address(name) for name in names()}
-    subnet = ipaddress.ip_network((engine.ROOT / "subnet").read_text())
-    for candidate in list(subnet.hosts())[9:]:
+    for candidate in list(engine.subnet().hosts())[9:]:
         if str(candidate) not in taken:
             return str(candidate)
-    raise Failure(f"no free address in {subnet}")
+    raise Failure(f"no free address in {engine.subnet()}")
 
 
 def address(name):

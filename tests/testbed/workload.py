@@ -25,15 +25,24 @@ CONTAINERS = {
     "app": ["--network", "appnet", "-v", "/state",
             "--label", PROJECT, "--label", "com.docker.compose.service=app",
             "--label", "com.docker.compose.depends_on=db:service_started:false",
-            "bulkhead/busybox", "sh", "-c", "while sleep 1; do date >>/state/log; done"],
-    "sidecar": ["--network", "container:app", "bulkhead/busybox", "sleep", "1000000"],
+            "bulkhead/busybox", "sh", "-c", "trap exit TERM; while :; do date >>/state/log; sleep 1; done"],
+    # sleep as process 1 ignores SIGTERM: it takes the whole stop time-out to end
+    "sidecar": ["--network", "container:app", "--stop-timeout", "2", "bulkhead/busybox", "sleep", "1000000"],
     "idle": ["bulkhead/busybox", "true"],
 }
 # What userns-remap refuses.
 REFUSED = {
     "privileged": ["--privileged", "bulkhead/busybox", "sleep", "1000000"],
-    "hostnet": ["--network", "host", "--restart", "unless-stopped", "bulkhead/busybox", "sleep", "1000000"],
+    "hostnet": ["--network", "host", "--restart", "unless-stopped", "--stop-timeout", "2",
+                "bulkhead/busybox", "sleep", "1000000"],
 }
+# Owners, modes and a deletion in a container's own layer.
+LAYER = """
+[ ! -e /layer ] || exit 0
+mkdir /layer
+for id in 0 5 33 999 65534; do echo $id >/layer/$id; chown $id:$id /layer/$id; done
+chmod 4755 /layer/33; chmod 2755 /layer/999; rm -r /srv
+"""
 
 
 def recipe():
@@ -68,20 +77,9 @@ def up(name):
     for container, arguments in CONTAINERS.items():
         if container not in present:
             host.exec_(name, "docker", "create", "--name", container, *arguments)
-            host.exec_(name, "docker", "start", container)
-        elif container != "idle":
-            host.exec_(name, "docker", "start", container)
-    wait_for(f"the workload of {name}", lambda: healthy(check(name)), 60)
-    if "layer" not in host.exec_(name, "docker", "exec", "dns", "ls", "/").stdout.split():
-        host.exec_(name, "docker", "exec", "-i", "dns", "sh", "-eu", "-s", input=LAYER)
-
-
-# Owners and modes in a container's own layer, too.
-LAYER = """
-mkdir /layer
-for id in 0 5 33 999 65534; do echo $id >/layer/$id; chown $id:$id /layer/$id; done
-chmod 4755 /layer/33; chmod 2755 /layer/999; rm -r /srv
-"""
+        host.exec_(name, "docker", "start", container)
+    wait_for(f"the workload of {name} (see `testbed workload check {name}`)", lambda: healthy(check(name)), 90)
+    host.exec_(name, "docker", "exec", "-i", "dns", "sh", "-eu", "-s", input=LAYER)
 
 
 def refused(name):
