@@ -4,7 +4,7 @@
 use crate::command::run;
 use anyhow::{Context, Result, bail};
 use idmap::{SubRange, subid};
-use std::fs;
+use std::fs::{self, OpenOptions};
 
 /// One account of passwd(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +141,14 @@ pub fn remove_range(name: &str, kind: Kind, range: SubRange) -> Result<()> {
 }
 
 fn change_range(name: &str, range: SubRange, flag: &str) -> Result<()> {
+    // usermod refuses where there is no file at all.
+    for kind in [Kind::Uid, Kind::Gid] {
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(kind.path())
+            .with_context(|| kind.path())?;
+    }
     let Some(last) = range
         .count
         .checked_sub(1)

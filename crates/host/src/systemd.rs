@@ -25,6 +25,23 @@ pub fn property(unit: &str, name: &str) -> Result<String> {
     Ok(value.trim().to_owned())
 }
 
+/// The active units that systemd stops when it stops `unit`: those that require it, are bound to it or
+/// are part of it.
+///
+/// # Errors
+/// When systemctl cannot be run.
+pub fn active_dependents(unit: &str) -> Result<Vec<String>> {
+    let mut found = vec![];
+    for relation in ["RequiredBy", "BoundBy", "ConsistsOf"] {
+        for dependent in property(unit, relation)?.split_whitespace() {
+            if active_state(dependent)? == "active" {
+                found.push(dependent.to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Starts units and waits for them.
 ///
 /// # Errors

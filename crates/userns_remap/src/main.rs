@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     }
     Module::new(args::spec())
         .version(env!("CARGO_PKG_VERSION"))
+        .log_invocation()
         .keep_result_at(Path::new(STATE).join("userns_remap.result.json"))
         .run(run)
 }
@@ -93,6 +94,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
     host::process::survive_hangup()?;
     let store = Store::lock(STATE.as_ref())?;
     let mut context = Context::new(false, Duration::from_secs(timeout));
+    context.interrupted = host::process::on_interrupt()?;
     let recovered = apply::recover(&store, &mut context)?.map(word);
     if let Some(how) = recovered {
         invocation.warn(format!("an earlier run was interrupted; it has been {how}"));

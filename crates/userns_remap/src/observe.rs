@@ -34,6 +34,8 @@ pub struct Observed {
     pub plugins: Vec<String>,
     /// Which of the engine's units are active.
     pub active_units: Vec<String>,
+    /// Other active units that stop when the engine does, and the commands they run then.
+    pub dependents: Vec<(String, String)>,
     /// The running dockerd's command line.
     pub flags: Vec<String>,
     pub config: Option<String>,
@@ -108,6 +110,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         volumes: docker::volumes()?,
         plugins: docker::plugins()?,
         active_units: active_units()?,
+        dependents: dependents()?,
         flags: flags()?,
         record: Record::load(&args.config_file)?,
         info,
@@ -171,6 +174,21 @@ fn active_units() -> Result<Vec<String>> {
         }
     }
     Ok(active)
+}
+
+fn dependents() -> Result<Vec<(String, String)>> {
+    let mut found = BTreeMap::new();
+    for unit in docker::UNITS {
+        for dependent in systemd::active_dependents(unit)? {
+            if !docker::UNITS.contains(&dependent.as_str()) {
+                found.insert(
+                    dependent.clone(),
+                    systemd::property(&dependent, "ExecStop")?,
+                );
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 fn flags() -> Result<Vec<String>> {

@@ -1,33 +1,39 @@
 //! In which order containers are started, and in reverse stopped. Pure.
 
 use host::docker::Container;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// The containers that run, each after all that it depends on: by compose's `depends_on` label, a
-/// shared network or process namespace, links and `--volumes-from`. Where the engine allowed a circle
-/// the given order stands.
-pub fn start_order(containers: &[Container]) -> Vec<&Container> {
-    let (mut order, mut visited) = (vec![], BTreeSet::new());
-    for container in containers {
-        visit(container, containers, &mut visited, &mut order);
-    }
-    order.retain(|container| container.state.status == "running");
+/// shared network or process namespace, links and `--volumes-from`. With each goes how many others
+/// stand below it at most: those of one level do not depend on each other. A circle, which the engine
+/// allows, is cut where it is entered.
+pub fn start_order(containers: &[Container]) -> Vec<(usize, &Container)> {
+    let mut levels = BTreeMap::new();
+    let mut order: Vec<_> = containers
+        .iter()
+        .map(|container| (level(container, containers, &mut levels), container))
+        .filter(|(_, container)| container.state.status == "running")
+        .collect();
+    order.sort_by_key(|(level, _)| *level);
     order
 }
 
-fn visit<'c>(
+fn level<'c>(
     container: &'c Container,
     all: &'c [Container],
-    visited: &mut BTreeSet<&'c str>,
-    order: &mut Vec<&'c Container>,
-) {
-    if !visited.insert(&container.id) {
-        return;
+    levels: &mut BTreeMap<&'c str, usize>,
+) -> usize {
+    if let Some(known) = levels.get(container.id.as_str()) {
+        return *known;
     }
-    for needed in all.iter().filter(|other| depends_on(container, other)) {
-        visit(needed, all, visited, order);
-    }
-    order.push(container);
+    levels.insert(&container.id, 0);
+    let needed = all.iter().filter(|other| depends_on(container, other));
+    let above = needed
+        .map(|other| level(other, all, levels) + 1)
+        .max()
+        .unwrap_or(0);
+    levels.insert(&container.id, above);
+    above
 }
 
 fn depends_on(container: &Container, other: &Container) -> bool {
@@ -39,11 +45,14 @@ fn depends_on(container: &Container, other: &Container) -> bool {
             .next()
             .is_some_and(|word| is_other(word.trim_start_matches('/')))
     };
-    namespace(&config.network_mode)
-        || namespace(&config.pid_mode)
-        || config.volumes_from.iter().flatten().any(first_word)
-        || config.links.iter().flatten().any(first_word)
-        || compose_needs(container, other)
+    let joins = namespace(&config.network_mode) || namespace(&config.pid_mode);
+    let named = config
+        .volumes_from
+        .iter()
+        .chain(&config.links)
+        .flatten()
+        .any(first_word);
+    container.id != other.id && (joins || named || compose_needs(container, other))
 }
 
 /// `com.docker.compose.depends_on` is `service:condition:restart[,…]`, of the same project.
@@ -91,8 +100,14 @@ mod tests {
             }),
             container("late", |_| {}),
         ];
-        let names: Vec<_> = start_order(&all).iter().map(|c| c.name()).collect();
-        assert_eq!(names, ["db", "web", "side", "late", "old"]);
+        let names: Vec<_> = start_order(&all)
+            .iter()
+            .map(|(level, c)| (*level, c.name()))
+            .collect();
+        assert_eq!(
+            names,
+            [(0, "db"), (0, "late"), (1, "web"), (1, "old"), (2, "side")]
+        );
     }
 
     #[test]
@@ -105,7 +120,7 @@ mod tests {
             container("a", |c| c["Config"]["Labels"] = labels("one", "db")),
             container("b", |c| c["Config"]["Labels"] = labels("two", "")),
         ];
-        let names: Vec<_> = start_order(&all).iter().map(|c| c.name()).collect();
+        let names: Vec<_> = start_order(&all).iter().map(|(_, c)| c.name()).collect();
         assert_eq!(names, ["a", "b"]);
     }
 

@@ -140,3 +140,133 @@ fn maps(ids: &Ids, uids: &[SubRange], gids: &[SubRange]) -> Result<IdMaps> {
     );
     Ok(maps)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        args::State,
+        samples::{args, ids},
+    };
+    use idmap::subid::Subids;
+
+    fn with(change: impl FnOnce(&mut Args)) -> Args {
+        let mut args = args(State::Enabled);
+        change(&mut args);
+        args
+    }
+
+    fn refusal(args: &Args, ids: &Ids) -> String {
+        choose(args, ids).unwrap_err().to_string()
+    }
+
+    fn owning(subuid: &str, subgid: &str) -> Ids {
+        let add = |mine: &str| Subids::parse(format!("alice:100000:65536\n{mine}\n").as_bytes());
+        Ids {
+            subuid: add(subuid),
+            subgid: add(subgid),
+            ..ids()
+        }
+    }
+
+    #[test]
+    fn a_new_account_gets_the_lowest_range_that_is_free_in_both_files() {
+        let choice = choose(&args(State::Enabled), &ids()).unwrap();
+        assert_eq!(choice.ids(), (165_536, 165_536));
+        let range = SubRange {
+            start: 165_536,
+            count: 65_536,
+        };
+        assert_eq!(choice.add, [(Kind::Uid, range), (Kind::Gid, range)]);
+    }
+
+    #[test]
+    fn what_the_account_has_is_used_in_file_order() {
+        let ids = owning(
+            "dockremap:400000:10\ndockremap:300000:65536",
+            "dockremap:500000:65546",
+        );
+        let choice = choose(&args(State::Enabled), &ids).unwrap();
+        assert_eq!(choice.ids(), (400_000, 500_000));
+        assert_eq!(choice.maps.uid.to_host(10), Some(300_000));
+        assert!(choice.add.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_does_not_name_the_account_gets_what_the_other_has() {
+        let choice = choose(&args(State::Enabled), &owning("dockremap:300000:65536", "")).unwrap();
+        assert_eq!(
+            choice.add,
+            [(
+                Kind::Gid,
+                SubRange {
+                    start: 300_000,
+                    count: 65_536
+                }
+            )]
+        );
+        let clash = owning("dockremap:300000:65536", "carol:300100:1");
+        assert!(refusal(&args(State::Enabled), &clash).contains("carol"));
+    }
+
+    #[test]
+    fn a_range_that_overlaps_anothers_in_either_file_is_refused_by_name() {
+        for ids in [
+            owning("carol:300000:65536", ""),
+            owning("", "carol:300000:65536"),
+        ] {
+            let said = refusal(&with(|args| args.subid_start = Some(299_999)), &ids);
+            assert!(said.contains("carol") && said.contains("300000"), "{said}");
+        }
+        let mine = owning("dockremap:100001:65536", "dockremap:100001:65536");
+        assert!(refusal(&args(State::Enabled), &mine).contains("alice"));
+    }
+
+    #[test]
+    fn what_is_no_range_of_ids_is_refused() {
+        for (start, count) in [
+            (-1, 65_536),
+            (0, 65_536),
+            (4_294_967_290, 65_536),
+            (i64::MAX, 1),
+        ] {
+            let said = refusal(
+                &with(|args| (args.subid_start, args.subid_count) = (Some(start), count)),
+                &ids(),
+            );
+            assert!(said.contains(&format!("subid_start={start}")), "{said}");
+        }
+        for count in [0, -1, 4_294_967_296] {
+            let said = refusal(&with(|args| args.subid_count = count), &ids());
+            assert!(said.contains(&format!("not {count}")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_range_that_holds_an_accounts_own_id_is_refused() {
+        let said = refusal(
+            &with(|args| (args.subid_start, args.subid_count) = (Some(60_000), 20_000)),
+            &ids(),
+        );
+        assert!(said.contains("65534"), "{said}");
+    }
+
+    #[test]
+    fn a_range_over_the_ids_it_stands_for_is_refused() {
+        let said = refusal(
+            &args(State::Enabled),
+            &owning("dockremap:2000:65536", "dockremap:2000:65536"),
+        );
+        assert!(said.contains("overlap the container ids"), "{said}");
+    }
+
+    #[test]
+    fn another_start_than_the_accounts_is_refused() {
+        let mine = owning("dockremap:300000:65536", "dockremap:300000:65536");
+        let said = refusal(&with(|args| args.subid_start = Some(400_000)), &mine);
+        assert!(
+            said.contains("300000") && said.contains("subid_start=400000"),
+            "{said}"
+        );
+    }
+}

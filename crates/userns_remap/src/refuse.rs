@@ -30,6 +30,12 @@ pub fn engine(observed: &Observed) -> Vec<String> {
                 .to_owned(),
         );
     }
+    found.extend(observed.dependents.iter().filter(|(_, stop)| !stop.is_empty()).map(|(unit, stop)| {
+        format!(
+            "{unit} stops when the engine stops, and then runs {stop}, which may remove containers; stop it \
+             yourself, or make it want docker.service instead of requiring it"
+        )
+    }));
     let flag = |name: &str| observed.flags.iter().find(|flag| flag.starts_with(name));
     if let Some(flag) = flag("--userns-remap") {
         found.push(format!(
@@ -213,4 +219,205 @@ fn volumes_by_mode(containers: &[Container]) -> (BTreeSet<&str>, BTreeSet<&str>)
             .collect()
     };
     (of(true), of(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{container, entry, info, plain, volume};
+    use serde_json::{Value, json};
+
+    fn changed(change: impl FnOnce(&mut Observed)) -> Observed {
+        let mut observed = plain();
+        change(&mut observed);
+        observed
+    }
+
+    fn all(observed: &Observed) -> Vec<String> {
+        [engine(observed), carry_over(observed)].concat()
+    }
+
+    /// One refusal that says each of the words.
+    fn assert_one(found: &[String], words: &[&str]) {
+        assert_eq!(found.len(), 1, "{found:?}");
+        words
+            .iter()
+            .for_each(|word| assert!(found[0].contains(word), "{word} not in {found:?}"));
+    }
+
+    fn not_remappable_one(change: impl FnOnce(&mut Value)) -> Vec<String> {
+        not_remappable(&[container("web", change)])
+    }
+
+    #[test]
+    fn a_plain_engine_is_not_refused() {
+        let observed = plain();
+        assert_eq!(all(&observed), Vec::<String>::new());
+        assert_eq!(not_remappable(&observed.containers), Vec::<String>::new());
+        assert_eq!(
+            unknown(&observed.root, &observed.data_root),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn engines_that_cannot_be_converted_are_refused() {
+        let of = |change: fn(&mut Value)| changed(|observed| observed.info = info(change));
+        assert_one(
+            &all(&of(|i| i["SecurityOptions"] = json!(["name=rootless"]))),
+            &["rootless"],
+        );
+        assert_one(
+            &all(&of(|i| i["DockerRootDir"] = json!("/var/snap/docker/x"))),
+            &["snap"],
+        );
+        assert_one(
+            &all(&of(|i| i["Driver"] = json!("btrfs"))),
+            &["btrfs", "overlay2"],
+        );
+        assert_one(
+            &all(&of(|i| i["Swarm"]["LocalNodeState"] = json!("active"))),
+            &["swarm"],
+        );
+        assert_one(
+            &all(&changed(|o| o.active_units.clear())),
+            &["docker.service"],
+        );
+        assert_one(
+            &all(&changed(|o| o.flags.push("--userns-remap=x".into()))),
+            &["--userns-remap=x", "drop-in"],
+        );
+        assert_one(
+            &all(&changed(|o| o.plugins.push("sshfs".into()))),
+            &["sshfs"],
+        );
+    }
+
+    #[test]
+    fn a_unit_that_would_remove_containers_when_the_engine_stops_is_refused() {
+        let unit =
+            |stop: &str| changed(|o| o.dependents.push(("shop.service".into(), stop.into())));
+        assert_one(
+            &all(&unit("docker compose down")),
+            &["shop.service", "docker compose down"],
+        );
+        assert!(all(&unit("")).is_empty());
+    }
+
+    #[test]
+    fn data_outside_the_data_root_is_refused_by_name() {
+        let with = |options| changed(|o| o.volumes.push(volume("nfs", options)));
+        assert_one(
+            &all(&with(
+                json!({"type": "none", "device": "/srv/x", "o": "bind"}),
+            )),
+            &["nfs", "/srv/x"],
+        );
+        assert!(all(&with(json!({"o": "size=1m"}))).is_empty());
+        let link = changed(|o| {
+            o.irregular
+                .push(("/var/lib/docker/volumes".into(), "a symbolic link"))
+        });
+        assert_one(&all(&link), &["/var/lib/docker/volumes", "symbolic link"]);
+    }
+
+    #[test]
+    fn what_the_engine_is_not_known_to_keep_is_refused_but_not_other_remapped_roots() {
+        let root = [entry("overlay2"), entry("aufs"), entry("100000.100000")];
+        assert_one(&unknown(&root, Path::new("/r")), &["/r/aufs"]);
+        assert!(
+            occupied(
+                [&Entry {
+                    name: "tmp".into(),
+                    empty: true
+                }]
+                .into_iter(),
+                Path::new("/r")
+            )
+            .is_none()
+        );
+        let said = occupied([&entry("volumes")].into_iter(), Path::new("/r"));
+        assert_one(&Vec::from_iter(said), &["/r", "volumes"]);
+    }
+
+    #[test]
+    fn containers_that_stopping_would_delete_or_that_cannot_be_stopped_are_refused() {
+        let with =
+            |change: fn(&mut Value)| changed(|o| o.containers = vec![container("web", change)]);
+        assert_one(
+            &all(&with(|c| c["HostConfig"]["AutoRemove"] = json!(true))),
+            &["web", "--rm"],
+        );
+        for status in ["paused", "restarting", "removing", "dead"] {
+            let observed = changed(|o| {
+                o.containers = vec![container("web", |c| c["State"]["Status"] = json!(status))]
+            });
+            assert_one(&all(&observed), &["web", status]);
+        }
+        let inside =
+            with(|c| c["Mounts"] = json!([{"Type": "bind", "Source": "/var/lib/docker/volumes"}]));
+        assert_one(&all(&inside), &["web", "/var/lib/docker/volumes"]);
+    }
+
+    #[test]
+    fn containers_that_cannot_run_remapped_are_refused_unless_they_stay_in_the_hosts_namespace() {
+        let cases: [(fn(&mut Value), &str); 4] = [
+            (
+                |c| c["HostConfig"]["Privileged"] = json!(true),
+                "privileged",
+            ),
+            (
+                |c| c["HostConfig"]["NetworkMode"] = json!("host"),
+                "host's network",
+            ),
+            (
+                |c| c["HostConfig"]["PidMode"] = json!("host"),
+                "process ids",
+            ),
+            (
+                |c| c["Mounts"] = json!([{"Type": "bind", "Source": "/run/docker.sock"}]),
+                "/run/docker.sock",
+            ),
+        ];
+        for (change, word) in cases {
+            assert_one(
+                &not_remappable_one(change),
+                &["web", word, "userns_mode: \"host\""],
+            );
+            let with_override = |c: &mut Value| {
+                change(c);
+                c["HostConfig"]["UsernsMode"] = json!("host");
+            };
+            assert!(not_remappable_one(with_override).is_empty());
+        }
+    }
+
+    #[test]
+    fn joining_a_container_in_the_hosts_namespace_is_refused() {
+        let joined = container("vpn", |c| c["HostConfig"]["UsernsMode"] = json!("host"));
+        let joining = container("web", |c| {
+            c["HostConfig"]["NetworkMode"] = json!("container:vpn-id")
+        });
+        assert_one(&not_remappable(&[joined, joining]), &["web", "vpn"]);
+    }
+
+    #[test]
+    fn host_mode_containers_keep_their_layers_and_own_volumes_but_may_not_share_them() {
+        let mounts = json!([{"Type": "volume", "Name": "data", "Source": "/v"}]);
+        let mut observed = plain();
+        observed.containers = vec![container("web", |c| {
+            c["HostConfig"]["UsernsMode"] = json!("host");
+            c["Mounts"] = mounts.clone();
+        })];
+        let keep = Keep {
+            layers: vec!["layer-of-web".into()],
+            volumes: vec!["data".into()],
+        };
+        assert_eq!(kept(&observed), keep);
+        assert!(shared_volumes(&observed.containers).is_empty());
+        observed
+            .containers
+            .push(container("other", |c| c["Mounts"] = mounts));
+        assert_one(&shared_volumes(&observed.containers), &["data"]);
+    }
 }

@@ -1,7 +1,13 @@
 //! Containers and hosts as the tests of the pure rooms need them.
 
-use host::docker::Container;
+use crate::{
+    args::{Args, CarryOver, State},
+    observe::{Entry, Ids, Observed},
+};
+use host::docker::{Container, Info, Volume};
+use idmap::subid::Subids;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A plain running container, as `docker container inspect` would give it, then changed.
 pub fn container(name: &str, change: impl FnOnce(&mut Value)) -> Container {
@@ -12,4 +18,98 @@ pub fn container(name: &str, change: impl FnOnce(&mut Value)) -> Container {
     });
     change(&mut sample);
     serde_json::from_value(sample).unwrap()
+}
+
+pub fn volume(name: &str, options: Value) -> Volume {
+    serde_json::from_value(json!({"Name": name, "Driver": "local", "Options": options})).unwrap()
+}
+
+pub fn info(change: impl FnOnce(&mut Value)) -> Info {
+    let mut sample = json!({
+        "ServerVersion": "26.1.5", "DockerRootDir": "/var/lib/docker", "Driver": "overlay2",
+        "SecurityOptions": ["name=seccomp,profile=builtin"], "Swarm": {"LocalNodeState": "inactive"},
+    });
+    change(&mut sample);
+    serde_json::from_value(sample).unwrap()
+}
+
+pub fn entry(name: &str) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        empty: false,
+    }
+}
+
+pub fn args(state: State) -> Args {
+    Args {
+        state,
+        user: "default".to_owned(),
+        subid_start: None,
+        subid_count: 65536,
+        carry_over: CarryOver::InPlace,
+        config_file: "/etc/docker/daemon.json".into(),
+        backup: false,
+        timeout: 120,
+    }
+}
+
+/// Two accounts with ranges, none of them dockremap's.
+pub fn ids() -> Ids {
+    let taken = b"alice:100000:65536\nbob:231072:65536\n";
+    Ids {
+        name: "dockremap".to_owned(),
+        account: None,
+        subuid: Subids::parse(taken),
+        subgid: Subids::parse(taken),
+        taken: vec![0, 1, 33, 1000, 65534],
+    }
+}
+
+/// A plain engine that can be converted: one running container, one image, one volume.
+pub fn plain() -> Observed {
+    Observed {
+        info: info(|_| {}),
+        data_root: "/var/lib/docker".into(),
+        remapped: None,
+        containers: vec![container("web", |_| {})],
+        images: vec!["sha256:1".to_owned()],
+        networks: vec![],
+        volumes: vec![volume("data", Value::Null)],
+        plugins: vec![],
+        active_units: vec!["docker.socket".to_owned(), "docker.service".to_owned()],
+        dependents: vec![],
+        flags: vec![
+            "/usr/sbin/dockerd".to_owned(),
+            "-H".to_owned(),
+            "fd://".to_owned(),
+        ],
+        config: None,
+        configured: None,
+        ids: ids(),
+        root: ["image", "overlay2", "volumes"].map(entry).into(),
+        remapped_roots: BTreeMap::new(),
+        irregular: vec![],
+        closed: vec![],
+        layers: BTreeMap::from([("web-id".to_owned(), "layer-of-web".to_owned())]),
+        owners: BTreeMap::new(),
+        record: None,
+    }
+}
+
+/// The same engine, remapped as dockremap from 165536.
+pub fn remapped() -> Observed {
+    let ranges = Subids::parse(b"alice:100000:65536\nbob:231072:65536\ndockremap:165536:65536\n");
+    Observed {
+        remapped: Some((165_536, 165_536)),
+        config: Some("{\n    \"userns-remap\": \"default\"\n}\n".to_owned()),
+        configured: Some("default".to_owned()),
+        ids: Ids {
+            subuid: ranges.clone(),
+            subgid: ranges,
+            ..ids()
+        },
+        root: vec![entry("165536.165536")],
+        remapped_roots: BTreeMap::from([("165536.165536".to_owned(), vec![entry("overlay2")])]),
+        ..plain()
+    }
 }

@@ -78,6 +78,8 @@ pub enum Direction {
 pub struct Running {
     pub id: String,
     pub name: String,
+    /// How many others it stands on: those of one level can be stopped together.
+    pub level: usize,
     /// Seconds it may take to stop.
     pub grace: u64,
     /// It stays in the host's user namespace.
@@ -87,8 +89,9 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn of(container: &Container) -> Running {
+    pub fn of((level, container): (usize, &Container)) -> Running {
         Running {
+            level,
             id: container.id.clone(),
             name: container.name().to_owned(),
             // 10 is the engine's own default; a negative value means to wait without end.

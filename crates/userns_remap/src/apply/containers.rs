@@ -11,13 +11,30 @@ use std::{collections::BTreeMap, fs, thread, time::Duration};
 /// How long a container has to keep running before it counts as up.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Stops containers, the last started first.
+/// Stops containers, those that nothing stands on first, and those of one level together: many do not
+/// heed the signal and take all the time they have.
 pub fn stop(running: &[Running]) -> Result<()> {
-    for container in running.iter().rev() {
-        docker::stop(&container.id, container.grace)
-            .with_context(|| format!("container {} does not stop", container.name))?;
+    let mut levels: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for container in running {
+        levels.entry(container.level).or_default().push(container);
+    }
+    for level in levels.values().rev() {
+        thread::scope(|scope| {
+            let stops: Vec<_> = level
+                .iter()
+                .map(|container| scope.spawn(|| stop_one(container)))
+                .collect();
+            stops
+                .into_iter()
+                .try_for_each(|stop| stop.join().unwrap_or_else(|_| bail!("a thread panicked")))
+        })?;
     }
     Ok(())
+}
+
+fn stop_one(container: &Running) -> Result<()> {
+    docker::stop(&container.id, container.grace)
+        .with_context(|| format!("container {} does not stop", container.name))
 }
 
 /// Starts what ran and stops what did not run before but came up with the engine (a restart policy of
@@ -31,19 +48,23 @@ pub fn start_exactly(running: &[Running], uid_start: u32, timeout: Duration) -> 
     for stray in docker::containers()? {
         let wanted = running.iter().any(|container| container.id == stray.id);
         if !wanted && matches!(stray.state.status.as_str(), "running" | "restarting") {
-            docker::stop(&stray.id, Running::of(&stray).grace)?;
+            stop_one(&Running::of((0, &stray)))?;
         }
     }
     thread::sleep(SETTLE);
     until(timeout, "containers do not come back healthy", || {
-        let all = by_id()?;
-        for container in running {
-            if !is_up(container, all.get(&container.id), uid_start)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    })
+        let all = docker::containers()?;
+        let find = |wanted: &Running| all.iter().find(|container| container.id == wanted.id);
+        let states: Vec<_> = running
+            .iter()
+            .map(|wanted| is_up(wanted, find(wanted), uid_start))
+            .collect();
+        Ok(match states.into_iter().collect::<Result<Vec<_>>>() {
+            // Waiting would not help.
+            Err(down) => Some(Err(down)),
+            Ok(up) => up.into_iter().all(|up| up).then_some(Ok(())),
+        })
+    })?
 }
 
 /// Starts what ran, as far as it can be started, and names what cannot.
@@ -58,40 +79,28 @@ pub fn start_what_can(running: &[Running], timeout: Duration) -> Vec<String> {
     failed.collect()
 }
 
-fn by_id() -> Result<BTreeMap<String, Container>> {
-    Ok(docker::containers()?
-        .into_iter()
-        .map(|container| (container.id.clone(), container))
-        .collect())
-}
-
-/// `Ok(false)` while its health check has not decided yet.
+/// `Ok(false)` while it is being restarted, or its health check has not decided yet.
 fn is_up(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Result<bool> {
     let name = &wanted.name;
     let Some(found) = found else {
         bail!("container {name} is gone")
     };
     let state = &found.state;
-    ensure!(
-        state.status == "running",
-        "container {name} ran before and is now {}: {}",
-        state.status,
-        last_words(&wanted.id)
-    );
+    match state.status.as_str() {
+        "running" => {}
+        "restarting" => return Ok(false),
+        other => bail!(
+            "container {name} ran before and is now {other}: {}",
+            last_words(&wanted.id)
+        ),
+    }
     let start = map_start(state.pid).with_context(|| format!("container {name}"))?;
     let expected = if wanted.host_mode { 0 } else { uid_start };
     ensure!(
         start == expected,
         "container {name} runs with container root at {start}, not {expected}"
     );
-    match state.health() {
-        Some("starting") => Ok(false),
-        Some("unhealthy") if wanted.healthy => bail!(
-            "container {name} was healthy before and is not now: {}",
-            last_words(&wanted.id)
-        ),
-        _ => Ok(true),
-    }
+    Ok(!wanted.healthy || state.health() == Some("healthy"))
 }
 
 /// The host id of uid 0 in a process's user namespace (user_namespaces(7)).

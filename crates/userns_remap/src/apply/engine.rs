@@ -3,6 +3,7 @@
 use crate::{
     apply::containers,
     guard,
+    order::start_order,
     step::{Inventory, Running},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -10,7 +11,11 @@ use host::{
     command::{run, until},
     docker, mounts, systemd,
 };
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 /// How long the engine may take to stop once its containers are stopped.
 const STOP: Duration = Duration::from_secs(120);
@@ -27,10 +32,11 @@ pub fn stop(units: &[String]) -> Result<()> {
 /// is, and it may not start again.
 pub fn unstart(engine_root: &Path) -> Result<()> {
     if let Ok(containers) = docker::containers() {
-        let running = containers
-            .iter()
-            .filter(|container| container.state.status == "running");
-        containers::stop(&running.map(Running::of).collect::<Vec<_>>())?;
+        let running: Vec<_> = start_order(&containers)
+            .into_iter()
+            .map(Running::of)
+            .collect();
+        containers::stop(&running)?;
     }
     guard::hold()?;
     systemd::stop(&docker::UNITS, STOP)?;
@@ -75,15 +81,11 @@ fn shims() -> Vec<String> {
 
 /// Starts the units and waits until the engine answers and uses the root it should.
 pub fn start(units: &[String], expected_root: &Path, timeout: Duration) -> Result<()> {
-    begin(units, timeout)?;
-    let root = until(timeout, "the engine does not answer", || {
-        Ok(Some(docker::info()?.docker_root_dir))
-    })
-    .map_err(with_its_words)?;
-    let (root, expected) = (root.display(), expected_root.display());
+    let root = bring_up(units, timeout)?;
+    let (found, expected) = (root.display(), expected_root.display());
     ensure!(
-        expected_root == Path::new(&root.to_string()),
-        "the engine came up on {root}, not on {expected}"
+        root == expected_root,
+        "the engine came up on {found}, not on {expected}"
     );
     Ok(())
 }
@@ -93,35 +95,34 @@ pub fn restart(units: &[String], timeout: Duration) -> Result<()> {
     if units.is_empty() {
         return Ok(());
     }
-    begin(units, timeout)?;
-    until(timeout, "the engine does not answer", || {
-        Ok(Some(docker::info()?))
-    })
-    .map(drop)
-    .map_err(with_its_words)
+    bring_up(units, timeout).map(drop)
 }
 
-fn begin(units: &[String], timeout: Duration) -> Result<()> {
+/// The data root that the engine answers from.
+fn bring_up(units: &[String], timeout: Duration) -> Result<PathBuf> {
+    let since = SystemTime::now();
     let units: Vec<_> = units.iter().map(String::as_str).collect();
     // A few restarts in a row hit the start limit otherwise.
     systemd::reset_failed(&units)?;
-    systemd::start(&units, timeout).map_err(with_its_words)
+    systemd::start(&units, timeout)
+        .and_then(|()| {
+            until(timeout, "the engine does not answer", || {
+                Ok(Some(docker::info()?.docker_root_dir))
+            })
+        })
+        .map_err(|error| with_its_words(error, since))
 }
 
 /// Adds what dockerd itself wrote: systemctl only says that it failed.
-fn with_its_words(error: anyhow::Error) -> anyhow::Error {
-    let journal = run([
-        "journalctl",
-        "--identifier",
-        "dockerd",
-        "--boot",
-        "--no-pager",
-        "--output",
-        "cat",
-        "--lines",
-        "8",
-    ]);
-    match journal.stdout() {
+fn with_its_words(error: anyhow::Error, since: SystemTime) -> anyhow::Error {
+    let seconds = since
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let since = format!("@{seconds}");
+    let journal = ["journalctl", "--identifier", "dockerd", "--since", &since];
+    let form = ["--no-pager", "--output", "cat", "--lines", "8"];
+    match run(journal.iter().chain(&form)).stdout() {
         Ok(words) if !words.trim().is_empty() => {
             error.context(format!("dockerd said:\n{}\n", words.trim()))
         }

@@ -9,10 +9,14 @@ use crate::{
     IN_PROGRESS, STATE, guard,
     step::{Direction, Step},
 };
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use host::accounts;
 use std::{
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use transaction::{Recovery, Store, Undone};
@@ -25,6 +29,8 @@ pub struct Context {
     /// This early in the boot no unit can be started.
     pub boot: bool,
     pub timeout: Duration,
+    /// Set when the user wants it to end: the change is then taken back.
+    pub interrupted: Arc<AtomicBool>,
     pub warnings: Vec<String>,
     pub shifted: Option<rechown::Report>,
     pub restarted: Vec<String>,
@@ -41,6 +47,7 @@ impl Context {
         Context {
             boot,
             timeout,
+            interrupted: Arc::default(),
             warnings: vec![],
             shifted: None,
             restarted: vec![],
@@ -77,6 +84,10 @@ impl transaction::Step for Step {
 }
 
 fn apply(step: &Step, context: &mut Context) -> Result<()> {
+    ensure!(
+        !context.interrupted.load(Ordering::Relaxed),
+        "interrupted by a signal"
+    );
     match step {
         Step::Account {
             name,
