@@ -245,15 +245,44 @@ steps:
   elements: str
 shifted:
   description: What was given another owner.
-  returned: changed
+  returned: changed, with O(carry_over=in_place)
   type: dict
+  contains:
+    entries:
+      description: Number of files, directories and other entries.
+      type: int
+    acls:
+      description: ACLs whose ids were translated.
+      type: int
+    capabilities:
+      description: File capabilities kept.
+      type: int
+    set_ids:
+      description: Set-user-id and set-group-id bits kept.
+      type: int
+    hard_links:
+      description: Further names of files that were shifted already.
+      type: int
+    seconds:
+      description: How long it took.
+      type: float
   sample:
     entries: 20231
+    acls: 0
+    capabilities: 2
+    set_ids: 24
+    hard_links: 3
+    seconds: 0.4
 downtime_seconds:
   description: Seconds from the stop of the first container to the last one's coming back.
   returned: changed
   type: float
   sample: 8.3
+engine_downtime_seconds:
+  description: Seconds for which the engine was down.
+  returned: changed
+  type: float
+  sample: 3.1
 backup_file:
   description: The dated copy of O(config_file).
   returned: changed and O(backup=true)
