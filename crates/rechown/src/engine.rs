@@ -15,8 +15,8 @@ use std::{
 /// Everything that can be refused is refused before the first change. The file `journal` (its directory
 /// exists) is written before it too and stays, for [`undo`]; when a former run for the same roots and maps
 /// was cut short, the next one takes it up. A tree that is already shifted gives an unchanged report and no
-/// journal. A complete journal is of the past: a tree that is wholly on the source side again may be shifted
-/// anew. Only one process at a time may use a journal or a tree; that lock is the caller's.
+/// journal. A complete journal is of the past: the next shift, once nothing refuses it, writes its own over
+/// it. Only one process at a time may use a journal or a tree; that lock is the caller's.
 ///
 /// # Errors
 /// See [`Error`]. After a failure in the middle the journal says so: run it again or [`undo`].
@@ -27,17 +27,63 @@ pub fn shift<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, journal: &Path) -> Resu
     }
     let roots = roots::resolve(roots)?;
     let mut report = match pending(journal)? {
-        Some(former) if !former.is_of(maps, &roots) => {
-            return Err(Error::OtherJournal(journal.to_owned()));
-        }
-        Some(former) if !former.complete => Report {
+        None => fresh(&roots, maps, journal)?,
+        Some(former) if former.complete => fresh(&roots, maps, journal)?,
+        Some(former) if former.is_of(maps, &roots) => Report {
             resumed: true,
             ..convert(&former, journal)?
         },
-        _ => fresh(&roots, maps, journal)?,
+        Some(_) => return Err(Error::OtherJournal(journal.to_owned())),
     };
     report.seconds = start.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// What a journal tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// From what was to what is to be.
+    pub maps: IdMaps,
+    /// Absolute, without symbolic links, sorted.
+    pub roots: Vec<PathBuf>,
+    /// How far it came.
+    pub progress: Progress,
+}
+
+/// How far a shift came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Cut short: [`shift`] finishes it, [`undo`] takes it back.
+    Begun,
+    /// All done; [`undo`] takes it back.
+    Complete,
+    /// Cut short on the way back: only [`undo`] leads on.
+    UndoBegun,
+}
+
+/// Reads a journal: the last shift that was not undone, if there is one.
+///
+/// # Errors
+/// When the journal is there and cannot be read.
+pub fn recorded(journal: &Path) -> Result<Option<Record>, Error> {
+    let undo = Journal::load(&of_undo(journal))?;
+    if undo.as_ref().is_some_and(|undo| undo.complete) {
+        return Ok(None);
+    }
+    let record = |journal: Journal| Record {
+        roots: journal
+            .roots()
+            .iter()
+            .map(|root| root.path.to_path_buf())
+            .collect(),
+        progress: match (undo.is_some(), journal.complete) {
+            (true, _) => Progress::UndoBegun,
+            (false, true) => Progress::Complete,
+            (false, false) => Progress::Begun,
+        },
+        maps: journal.maps,
+    };
+    Ok(Journal::load(journal)?.map(record))
 }
 
 /// The journal, once an undo that was over but for its clearing away is cleared away.

@@ -25,7 +25,7 @@ pub enum Error {
     Immutable(Sample<PathBuf>),
     /// The second root lies inside the first or is the same.
     NestedRoots(PathBuf, PathBuf),
-    /// The journal belongs to other maps or roots.
+    /// The journal is of a shift with other maps or roots that was cut short.
     OtherJournal(PathBuf),
     /// The journal's undo was begun and has to be finished with [`undo`](crate::undo) first.
     UndoPending(PathBuf),
@@ -95,7 +95,11 @@ impl fmt::Display for Error {
                 write!(f, "{} lies inside {}", inner.display(), outer.display())
             }
             Self::OtherJournal(path) => {
-                write!(f, "the journal {} is of another shift", path.display())
+                write!(
+                    f,
+                    "the journal {} is of another shift, which was cut short: finish or undo that first",
+                    path.display()
+                )
             }
             Self::UndoPending(path) => {
                 write!(

@@ -39,7 +39,7 @@ mod sys;
 mod walk;
 mod xattr;
 
-pub use engine::{shift, undo};
+pub use engine::{Progress, Record, recorded, shift, undo};
 pub use error::Error;
 pub use idmap::IdMaps;
 pub use ids::{IdKind, Unmapped};

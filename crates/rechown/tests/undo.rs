@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Tree, maps, run, shift_elsewhere, undo_elsewhere};
-use rechown::Error;
+use rechown::{Error, IdMaps, Progress};
 use std::fs;
 
 const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
@@ -108,6 +108,20 @@ fn undo_leaves_alone_what_is_back_already_and_reports_what_is_neither() {
 }
 
 #[test]
+fn undo_takes_back_the_last_of_several_shifts() {
+    let tree = Tree::new();
+    tree.file("file", 5, 5);
+    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let onward = IdMaps::parse(&["100000:200000:65536"]).unwrap();
+    rechown::shift(&[tree.root()], &onward, &tree.journal()).unwrap();
+    let record = rechown::recorded(&tree.journal()).unwrap().unwrap();
+    assert_eq!((record.maps, record.progress), (onward, Progress::Complete));
+    rechown::undo(&tree.journal()).unwrap();
+    assert!(tree.manifest().contains("b'/file' 0o100644 100005 "));
+    assert_eq!(rechown::recorded(&tree.journal()).unwrap(), None);
+}
+
+#[test]
 fn undo_without_a_journal_does_nothing() {
     let tree = furnished();
     let before = tree.manifest();
@@ -157,6 +171,8 @@ fn an_undo_that_died_anywhere_is_finished_by_the_next() {
     crashes(shift, undo_elsewhere, |Crashed { tree, before, .. }| {
         let error = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap_err();
         assert!(matches!(error, Error::UndoPending(_)), "{error}");
+        let record = rechown::recorded(&tree.journal()).unwrap().unwrap();
+        assert_eq!(record.progress, Progress::UndoBegun);
         assert!(rechown::undo(&tree.journal()).unwrap().resumed);
         assert_eq!(tree.manifest(), before);
         assert_eq!(fs::read_dir(tree.beside("")).unwrap().count(), 1);
