@@ -1,0 +1,70 @@
+# On a fresh Debian 12 as root, `make demo` and `make test` install what they need and say what.
+# With INSTALL=no they say what is missing instead.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MACHINE := $(shell uname -m)
+ARCH ?= $(MACHINE)
+TRIPLE := $(ARCH)-unknown-linux-gnu
+MODULES := userns_remap volume_rechown
+PREPARE := tests/tools/prepare
+PYTHON := .venv/bin/python
+
+export ARCH
+# The locale that Ansible insists on.
+export LC_ALL := C.UTF-8
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# Another architecture is built by Debian's compiler, whose standard library is there for both.
+ifneq ($(ARCH),$(MACHINE))
+build: export RUSTC := /usr/bin/rustc
+build: export CARGO_TARGET_DIR := target/$(ARCH)
+endif
+OUT = $${CARGO_TARGET_DIR:-target}/$(TRIPLE)
+
+.PHONY: build faults demo test compliance soak bench lint clean
+
+build: ## the executables, static, in plugins/module_bin
+	@$(PREPARE) build
+	cargo build --release --target $(TRIPLE) $(MODULES:%=-p %)
+	@install -D -t plugins/module_bin/$(ARCH) $(MODULES:%=$(OUT)/release/%)
+
+faults: ## userns_remap that can be killed or paused at a named step, for the tests
+	cargo build --target $(TRIPLE) -p userns_remap --features faults
+	@install -D -t build/faults $(OUT)/debug/userns_remap
+
+demo: ## a live host converted and converted back, before your eyes
+	@$(PREPARE) demo
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) tests/demo/demo.py
+
+test: ## everything, or some: make test SUITES="lint e2e"
+	@$(PREPARE) test
+	@$(MAKE) --no-print-directory build faults
+	@$(PYTHON) tests/tools/suites.py $(SUITES)
+
+compliance: ## the module protocol beside a real AnsibleModule
+	cargo build --quiet --target $(TRIPLE) -p ansible-module --example from_spec
+	python tests/compliance/run.py --exe $(OUT)/debug/examples/from_spec
+
+soak: ## the long matrix of crashes and reboots
+	@$(PREPARE) test
+	@$(MAKE) --no-print-directory build faults
+	@$(PYTHON) tests/tools/suites.py soak
+
+bench: ## the shift engine beside GNU chown
+	@$(PREPARE) build
+	cargo build --release --target $(TRIPLE) -p rechown --example rechown
+	@tests/tools/bench $(OUT)/release/examples/rechown
+
+lint: ## formatting, clippy, ansible-lint, shellcheck, Python syntax
+	@$(PREPARE) lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	ansible-lint --quiet
+	git grep -lE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash' -- ':!*.md' | xargs shellcheck
+	git ls-files -z '*.py' | xargs -0 python3 -m compileall -q
+
+clean: ## every trace of all of these but for installed packages
+	tests/testbed/testbed clean
+	rm -rf .venv build target plugins/module_bin .pytest_cache .ansible
+	find . -name __pycache__ -prune -exec rm -r {} +
