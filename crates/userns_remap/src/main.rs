@@ -3,6 +3,7 @@
 
 mod apply;
 mod args;
+mod change;
 mod config;
 mod guard;
 mod layout;

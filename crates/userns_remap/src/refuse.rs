@@ -227,6 +227,8 @@ mod tests {
     use crate::samples::{container, entry, info, plain, volume};
     use serde_json::{Value, json};
 
+    type Make = fn(&mut Value);
+
     fn changed(change: impl FnOnce(&mut Observed)) -> Observed {
         let mut observed = plain();
         change(&mut observed);
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn engines_that_cannot_be_converted_are_refused() {
-        let of = |change: fn(&mut Value)| changed(|observed| observed.info = info(change));
+        let of = |change: Make| changed(|observed| observed.info = info(change));
         assert_one(
             &all(&of(|i| i["SecurityOptions"] = json!(["name=rootless"]))),
             &["rootless"],
@@ -342,8 +344,7 @@ mod tests {
 
     #[test]
     fn containers_that_stopping_would_delete_or_that_cannot_be_stopped_are_refused() {
-        let with =
-            |change: fn(&mut Value)| changed(|o| o.containers = vec![container("web", change)]);
+        let with = |change: Make| changed(|o| o.containers = vec![container("web", change)]);
         assert_one(
             &all(&with(|c| c["HostConfig"]["AutoRemove"] = json!(true))),
             &["web", "--rm"],
@@ -361,7 +362,7 @@ mod tests {
 
     #[test]
     fn containers_that_cannot_run_remapped_are_refused_unless_they_stay_in_the_hosts_namespace() {
-        let cases: [(fn(&mut Value), &str); 4] = [
+        let cases: [(Make, &str); 4] = [
             (
                 |c| c["HostConfig"]["Privileged"] = json!(true),
                 "privileged",

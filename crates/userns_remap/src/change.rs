@@ -1,0 +1,139 @@
+//! One direction of the change as steps, from one root to the other. Pure.
+
+use crate::{
+    layout::Keep,
+    observe::Observed,
+    order::start_order,
+    step::{Configure, Direction, Inventory, Running, Step},
+};
+use idmap::IdMaps;
+use std::path::{Path, PathBuf};
+
+/// One direction of the change.
+pub struct Change<'a> {
+    pub observed: &'a Observed,
+    /// The data root in use before and after.
+    pub from: &'a Path,
+    pub to: &'a Path,
+    /// Host uid and gid of container root under remap.
+    pub ids: (u32, u32),
+    /// What is done to the ids on the disk.
+    pub maps: IdMaps,
+    pub direction: Direction,
+    pub keep: Keep,
+    /// Everything is carried over; else left behind.
+    pub in_place: bool,
+}
+
+/// What is going to be shifted, seen from before the change.
+#[derive(Debug)]
+pub struct Shift {
+    pub engine_root: PathBuf,
+    pub keep: Keep,
+    pub maps: IdMaps,
+    pub direction: Direction,
+}
+
+impl Change<'_> {
+    /// The trees whose ids have to be looked at before anything stops.
+    pub fn shift(&self) -> Option<Shift> {
+        self.in_place.then(|| Shift {
+            engine_root: self.from.to_owned(),
+            keep: self.keep.clone(),
+            maps: self.maps.clone(),
+            direction: self.direction,
+        })
+    }
+
+    /// Stop, convert, configure, start, see that all is well.
+    pub fn steps(self, configure: Configure) -> Vec<Step> {
+        let observed = self.observed;
+        let running = start_order(&observed.containers)
+            .into_iter()
+            .map(Running::of);
+        let running: Vec<_> = running.collect();
+        // Units that stop with the engine have to be started again after it.
+        let dependents = observed.dependents.iter().map(|(unit, _)| unit);
+        let units: Vec<_> = observed
+            .active_units
+            .iter()
+            .chain(dependents)
+            .cloned()
+            .collect();
+        let mut steps = self.stop(running.clone(), units.clone());
+        if self.in_place {
+            steps.extend(self.convert());
+        }
+        steps.extend([
+            Step::Configure(configure),
+            Step::Release,
+            Step::StartEngine {
+                units,
+                expected_root: self.to.to_owned(),
+            },
+        ]);
+        if self.in_place {
+            steps.extend(self.see(running));
+        }
+        steps
+    }
+
+    fn stop(&self, running: Vec<Running>, units: Vec<String>) -> Vec<Step> {
+        let data_root = &self.observed.data_root;
+        vec![
+            Step::Guard {
+                needs: vec![data_root.clone()],
+            },
+            Step::StopContainers { running },
+            Step::StopEngine { units },
+            Step::Hold,
+            Step::ProveStopped {
+                data_root: data_root.clone(),
+            },
+        ]
+    }
+
+    /// The data itself, while nothing runs.
+    fn convert(&self) -> [Step; 4] {
+        let (from, to) = (self.from.to_owned(), self.to.to_owned());
+        [
+            Step::MoveRoot {
+                from: from.clone(),
+                to: to.clone(),
+            },
+            Step::Own {
+                engine_root: to.clone(),
+                data_root: self.observed.data_root.clone(),
+                ids: self.ids,
+                direction: self.direction,
+            },
+            Step::Shift {
+                engine_root: to.clone(),
+                maps: self.maps.clone(),
+                keep: self.keep.clone(),
+            },
+            Step::RewriteContainers {
+                engine_root: to.clone(),
+                from,
+                to,
+            },
+        ]
+    }
+
+    fn see(&self, running: Vec<Running>) -> [Step; 2] {
+        let observed = self.observed;
+        let uid_start = match self.direction {
+            Direction::ToRemapped => self.ids.0,
+            Direction::ToPlain => 0,
+        };
+        [
+            Step::VerifyInventory(Inventory::new(
+                observed.images.clone(),
+                &observed.containers,
+                &observed.networks,
+                &observed.volumes,
+            )),
+            Step::StartContainers { running, uid_start },
+        ]
+    }
+}

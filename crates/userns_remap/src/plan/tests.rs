@@ -1,0 +1,209 @@
+//! What is planned for which host and wish.
+
+use super::*;
+use crate::samples::{args, container, entry, plain, remapped};
+use serde_json::json;
+
+const STAMP: &str = "2026-01-02@03:04:05";
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.steps.iter().map(Step::name).collect()
+}
+
+fn enabled(observed: &Observed) -> Plan {
+    plan(&args(State::Enabled), observed, STAMP).unwrap()
+}
+
+fn disabled(observed: &Observed) -> Plan {
+    plan(&args(State::Disabled), observed, STAMP).unwrap()
+}
+
+fn configured(plan: &Plan) -> &Configure {
+    let found = plan.steps.iter().find_map(|step| match step {
+        Step::Configure(change) => Some(change),
+        _ => None,
+    });
+    found.unwrap()
+}
+
+#[test]
+fn enabling_takes_every_step_in_an_order_that_can_be_undone() {
+    let plan = enabled(&plain());
+    assert_eq!(plan.refusals, Vec::<String>::new());
+    assert_eq!(
+        names(&plan),
+        [
+            "account",
+            "guard",
+            "stop_containers",
+            "stop_engine",
+            "hold",
+            "prove_stopped",
+            "move_root",
+            "own",
+            "shift",
+            "rewrite_containers",
+            "configure",
+            "release",
+            "start_engine",
+            "verify_inventory",
+            "start_containers",
+        ]
+    );
+    assert_eq!(plan.data_root, Path::new("/var/lib/docker/165536.165536"));
+    let change = configured(&plan);
+    assert_eq!(
+        change.after.as_deref(),
+        Some("{\n    \"userns-remap\": \"default\"\n}\n")
+    );
+    assert_eq!(change.record_after.as_ref().unwrap().original, None);
+}
+
+#[test]
+fn what_is_so_already_needs_no_step() {
+    assert!(enabled(&remapped()).steps.is_empty() && enabled(&remapped()).refusals.is_empty());
+    assert!(disabled(&plain()).steps.is_empty() && disabled(&plain()).refusals.is_empty());
+}
+
+#[test]
+fn an_engine_remapped_otherwise_is_refused() {
+    let mut observed = remapped();
+    observed.configured = Some("alice".to_owned());
+    assert!(enabled(&observed).refusals[0].contains("alice"));
+    let mut wish = args(State::Enabled);
+    wish.user = "alice".to_owned();
+    assert!(plan(&wish, &remapped(), STAMP).unwrap().refusals[0].contains("disable that first"));
+}
+
+#[test]
+fn an_account_that_is_there_with_its_ranges_is_left_alone() {
+    let mut observed = plain();
+    observed.ids = remapped().ids;
+    observed.ids.account = Some(host::accounts::Account {
+        name: "dockremap".to_owned(),
+        uid: 999,
+        gid: 999,
+    });
+    assert!(!names(&enabled(&observed)).contains(&"account"));
+}
+
+#[test]
+fn another_user_than_the_default_has_to_exist() {
+    let mut wish = args(State::Enabled);
+    wish.user = "carol".to_owned();
+    let mut observed = plain();
+    observed.ids.name = "carol".to_owned();
+    assert!(plan(&wish, &observed, STAMP).unwrap().refusals[0].contains("no account carol"));
+}
+
+#[test]
+fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
+    let mut observed = remapped();
+    let original = Some("{\"a\":1 }".to_owned());
+    observed.record = Some(Record {
+        config_file: "/etc/docker/daemon.json".into(),
+        original: original.clone(),
+        written: observed.config.clone(),
+    });
+    let plan = disabled(&observed);
+    assert_eq!(configured(&plan).after, original);
+    assert_eq!(configured(&plan).record_after, None);
+    observed.config = Some("{\"userns-remap\": \"default\", \"b\": 2}".to_owned());
+    assert_eq!(
+        configured(&disabled(&observed)).after.as_deref(),
+        Some("{\n    \"b\": 2\n}\n")
+    );
+}
+
+#[test]
+fn going_back_shifts_by_the_inverse_map() {
+    let plan = disabled(&remapped());
+    let shift = plan.shift.unwrap();
+    assert_eq!(shift.maps.uid.to_host(165_536 + 999), Some(999));
+    assert_eq!(
+        shift.engine_root,
+        Path::new("/var/lib/docker/165536.165536")
+    );
+    assert!(
+        !plan.steps.iter().any(|step| step.name() == "account"),
+        "its range stays its own"
+    );
+}
+
+#[test]
+fn ids_that_changed_since_are_refused_on_the_way_back() {
+    let mut observed = remapped();
+    observed.ids.subuid = idmap::subid::Subids::parse(b"dockremap:300000:65536");
+    let said = plan(&args(State::Disabled), &observed, STAMP)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("165536") && said.contains("put its old ranges back"),
+        "{said}"
+    );
+}
+
+#[test]
+fn former_attempts_are_refused_in_both_directions() {
+    let mut observed = plain();
+    observed
+        .remapped_roots
+        .insert("165536.165536".to_owned(), vec![entry("volumes")]);
+    assert!(enabled(&observed).refusals[0].contains("165536.165536 already holds"));
+    let mut observed = remapped();
+    observed.root.push(entry("volumes"));
+    assert!(disabled(&observed).refusals[0].contains("/var/lib/docker already holds"));
+}
+
+#[test]
+fn leaving_everything_behind_moves_nothing_and_says_so() {
+    let mut wish = args(State::Enabled);
+    wish.carry_over = CarryOver::None;
+    let mut observed = plain();
+    observed.containers.push(container("vpn", |c| {
+        c["HostConfig"]["Privileged"] = json!(true)
+    }));
+    let plan = plan(&wish, &observed, STAMP).unwrap();
+    assert_eq!(plan.refusals, Vec::<String>::new());
+    assert!(!names(&plan).contains(&"move_root") && plan.shift.is_none());
+    assert!(plan.warnings[0].contains("2 containers") && plan.warnings[0].contains("stay behind"));
+}
+
+#[test]
+fn a_bind_mount_that_container_root_could_not_write_is_warned_of() {
+    let mut observed = plain();
+    observed.owners.insert("/srv/x".into(), 0);
+    observed.containers = vec![container("web", |c| {
+        c["Mounts"] = json!([{"Type": "bind", "Source": "/srv/x", "RW": true}]);
+    })];
+    assert!(enabled(&observed).warnings[0].contains("/srv/x"));
+    observed.owners.insert("/srv/x".into(), 165_536);
+    assert!(enabled(&observed).warnings.is_empty());
+}
+
+#[test]
+fn a_backup_is_made_only_of_a_file_that_changes() {
+    let mut wish = args(State::Enabled);
+    wish.backup = true;
+    let of = |observed: &Observed| {
+        configured(&plan(&wish, observed, STAMP).unwrap())
+            .backup
+            .clone()
+    };
+    assert_eq!(of(&plain()), None);
+    let mut observed = plain();
+    observed.config = Some("{}".to_owned());
+    let name = of(&observed).unwrap();
+    assert_eq!(
+        name,
+        Path::new("/etc/docker/daemon.json.2026-01-02@03:04:05~")
+    );
+}
+
+#[test]
+fn a_setting_that_the_engine_never_took_up_is_only_taken_out_of_the_file() {
+    let mut observed = plain();
+    observed.config = remapped().config;
+    observed.configured = Some("default".to_owned());
+    assert_eq!(names(&disabled(&observed)), ["configure"]);
+}
