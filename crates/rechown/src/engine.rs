@@ -21,17 +21,46 @@ use std::{
 /// # Errors
 /// See [`Error`]. After a failure in the middle the journal says so: run it again or [`undo`].
 pub fn shift<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, journal: &Path) -> Result<Report, Error> {
+    run(roots, maps, journal, Strays::Refuse)
+}
+
+/// As [`shift`], but entries on the target side already, and ids on neither side, are left alone and
+/// reported: for the way back of trees to which the host itself wrote meanwhile.
+///
+/// # Errors
+/// As [`shift`], without [`Error::Mixed`] and [`Error::Unmapped`].
+pub fn shift_leaving_strays<P: AsRef<Path>>(
+    roots: &[P],
+    maps: &IdMaps,
+    journal: &Path,
+) -> Result<Report, Error> {
+    run(roots, maps, journal, Strays::Leave)
+}
+
+/// What becomes of trees that are not wholly on the source side.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strays {
+    Refuse,
+    Leave,
+}
+
+fn run<P: AsRef<Path>>(
+    roots: &[P],
+    maps: &IdMaps,
+    journal: &Path,
+    strays: Strays,
+) -> Result<Report, Error> {
     let start = Instant::now();
     if !maps.is_disjoint() {
         return Err(Error::Overlapping);
     }
     let roots = roots::resolve(roots)?;
     let mut report = match pending(journal)? {
-        None => fresh(&roots, maps, journal)?,
-        Some(former) if former.complete => fresh(&roots, maps, journal)?,
+        None => fresh(&roots, maps, journal, strays)?,
+        Some(former) if former.complete => fresh(&roots, maps, journal, strays)?,
         Some(former) if former.is_of(maps, &roots) => Report {
             resumed: true,
-            ..convert(&former, journal)?
+            ..convert(&former, journal, strays)?
         },
         Some(_) => return Err(Error::OtherJournal(journal.to_owned())),
     };
@@ -96,9 +125,13 @@ fn pending(journal: &Path) -> Result<Option<Journal>, Error> {
     Journal::load(journal)
 }
 
-fn fresh(roots: &[Root], maps: &IdMaps, path: &Path) -> Result<Report, Error> {
+fn fresh(roots: &[Root], maps: &IdMaps, path: &Path, strays: Strays) -> Result<Report, Error> {
     let survey = survey::run(roots, maps)?;
-    if let Some(refusal) = survey.refusal() {
+    let refusal = match strays {
+        Strays::Refuse => survey.refusal(),
+        Strays::Leave => survey.immutable_refusal(),
+    };
+    if let Some(refusal) = refusal {
         return Err(refusal);
     }
     if survey.source.is_empty() {
@@ -107,7 +140,7 @@ fn fresh(roots: &[Root], maps: &IdMaps, path: &Path) -> Result<Report, Error> {
     roots::check_writable(roots)?;
     let journal = Journal::new(maps, roots, survey.fragile);
     journal.write(path)?;
-    convert(&journal, path)
+    convert(&journal, path, strays)
 }
 
 fn untouched(survey: crate::Survey) -> Report {
@@ -121,13 +154,13 @@ fn untouched(survey: crate::Survey) -> Report {
 }
 
 /// Runs the shift of a journal from wherever it is to its end.
-fn convert(journal: &Journal, path: &Path) -> Result<Report, Error> {
+fn convert(journal: &Journal, path: &Path, strays: Strays) -> Result<Report, Error> {
     let roots = journal.roots();
     let mut report = pass::run(&roots, &journal.maps)?;
     let sides = Sides::new(&journal.maps);
     fragile::give_back(&journal.fragile, &roots, Some(&sides), &mut report)?;
     // Came after the survey. Left open, the journal still leads forward and back.
-    if !report.unmapped.is_empty() {
+    if strays == Strays::Refuse && !report.unmapped.is_empty() {
         return Err(Error::Unmapped(report.unmapped));
     }
     roots::sync(&roots)?;

@@ -44,8 +44,10 @@ impl Fragile {
         }
     }
 
-    /// Gives back the mode, and the capability as `sides` translate it, or as it was.
-    fn give_back(&self, file: &Pinned, sides: Option<&Sides>) -> Result<(), Errno> {
+    /// Gives back the mode, and the capability as `sides` translate it, or as it was. Says whether either
+    /// was gone.
+    fn give_back(&self, file: &Pinned, sides: Option<&Sides>) -> Result<bool, Errno> {
+        let mut given = false;
         if let Some(old) = &self.capability {
             let new = match sides {
                 None => old.clone(),
@@ -56,12 +58,14 @@ impl Fragile {
             let now = file.get(CAPABILITY, &mut vec![0; xattr::MAX]);
             if now.as_ref() != Ok(&new) {
                 file.set(CAPABILITY, &new)?;
+                given = true;
             }
         }
         if file.stat.stx_mode != self.mode {
             file.chmod(self.mode)?;
+            given = true;
         }
-        Ok(())
+        Ok(given)
     }
 
     /// The file, or `None` when it is gone or another took its place.
@@ -112,9 +116,11 @@ pub(crate) fn give_back(
         let found = fragile.find(root).map_err(Error::io("open", path))?;
         match found {
             None => report.lost.add(path),
-            Some(file) => fragile
-                .give_back(&file, sides)
-                .map_err(Error::io("give mode and capabilities back to", path))?,
+            Some(file) => {
+                report.changed |= fragile
+                    .give_back(&file, sides)
+                    .map_err(Error::io("give mode and capabilities back to", path))?;
+            }
         }
     }
     Ok(())

@@ -39,7 +39,7 @@ mod sys;
 mod walk;
 mod xattr;
 
-pub use engine::{Progress, Record, recorded, shift, undo};
+pub use engine::{Progress, Record, recorded, shift, shift_leaving_strays, undo};
 pub use error::Error;
 pub use idmap::IdMaps;
 pub use ids::{IdKind, Unmapped};

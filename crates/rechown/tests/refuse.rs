@@ -5,7 +5,7 @@ mod common;
 
 use common::{Tree, acl, maps, run, shift_elsewhere};
 use rechown::{Error, IdMaps};
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt};
 
 /// Shifts and expects a refusal that changed nothing.
 fn refused(tree: &Tree) -> Error {
@@ -71,6 +71,23 @@ fn a_partly_shifted_tree_without_a_journal_is_refused() {
     };
     assert_eq!(source.examples, [tree.root(), tree.path("source")]);
     assert_eq!(target.examples, [tree.path("target")]);
+}
+
+#[test]
+fn a_shift_that_leaves_strays_alone_takes_the_rest_and_reports_them() {
+    let tree = Tree::new();
+    let owners = |name: &str| {
+        let meta = fs::symlink_metadata(tree.path(name)).unwrap();
+        (meta.uid(), meta.gid())
+    };
+    tree.file("source", 5, 5);
+    tree.file("target", 100_005, 100_005);
+    tree.file("foreign", 70_000, 5);
+    let report = rechown::shift_leaving_strays(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    assert_eq!(owners("source"), (100_005, 100_005));
+    assert_eq!(owners("target"), (100_005, 100_005));
+    assert_eq!(owners("foreign"), (70_000, 100_005));
+    assert_eq!((report.already, report.unmapped.count), (1, 1));
 }
 
 #[test]

@@ -111,6 +111,7 @@ impl Change<'_> {
                 engine_root: to.clone(),
                 maps: self.maps.clone(),
                 keep: self.keep.clone(),
+                direction: self.direction,
             },
             Step::RewriteContainers {
                 engine_root: to.clone(),

@@ -41,6 +41,7 @@ pub enum Step {
         engine_root: PathBuf,
         maps: IdMaps,
         keep: Keep,
+        direction: Direction,
     },
     /// Rewrite the paths in the containers' configurations.
     RewriteContainers {

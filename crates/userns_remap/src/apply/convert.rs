@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use host::files;
 use idmap::IdMaps;
 use nix::unistd::{Gid, Uid};
+use rechown::{Progress, Report};
 use serde_json::Value;
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -91,16 +92,35 @@ fn journal(name: &str) -> PathBuf {
     Path::new(IN_PROGRESS).join(name)
 }
 
-/// Translates what belongs to containers.
-pub fn shift(engine_root: &Path, maps: &IdMaps, keep: &Keep) -> Result<rechown::Report> {
+/// Translates what belongs to containers. On the way to plain, what the host itself wrote among their
+/// files keeps its owners: it was the host's, and shows as such again.
+pub fn shift(
+    engine_root: &Path,
+    maps: &IdMaps,
+    keep: &Keep,
+    direction: Direction,
+) -> Result<Report> {
     let trees = layout::shifted_trees(engine_root, keep)?;
-    Ok(rechown::shift(&trees, maps, &journal("shift"))?)
+    Ok(match direction {
+        Direction::ToRemapped => rechown::shift(&trees, maps, &journal("shift"))?,
+        Direction::ToPlain => rechown::shift_leaving_strays(&trees, maps, &journal("shift"))?,
+    })
 }
 
-/// Translates it back: what was translated, and what has been written since.
+/// Translates it back, with all that has been written since, new layers and volumes too. Of a shift that
+/// was cut off, only its own journal knows what changing owners destroyed.
 pub fn unshift(engine_root: &Path, maps: &IdMaps, keep: &Keep) -> Result<()> {
-    let _ = (engine_root, maps, keep);
-    rechown::undo(&journal("shift"))?;
+    let forward = journal("shift");
+    match rechown::recorded(&forward)?.map(|record| record.progress) {
+        None => {}
+        Some(Progress::Complete) => {
+            let trees = layout::shifted_trees(engine_root, keep)?;
+            rechown::shift_leaving_strays(&trees, &maps.invert(), &journal("unshift"))?;
+        }
+        Some(Progress::Begun | Progress::UndoBegun) => {
+            rechown::undo(&forward)?;
+        }
+    }
     Ok(())
 }
 

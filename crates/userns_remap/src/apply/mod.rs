@@ -123,8 +123,9 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             engine_root,
             maps,
             keep,
+            direction,
         } => {
-            context.shifted = Some(convert::shift(engine_root, maps, keep)?);
+            context.shifted = Some(convert::shift(engine_root, maps, keep, *direction)?);
             Ok(())
         }
         Step::RewriteContainers {
@@ -195,6 +196,7 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
             engine_root,
             maps,
             keep,
+            ..
         } => convert::unshift(engine_root, maps, keep)?,
         Step::RewriteContainers {
             engine_root,
