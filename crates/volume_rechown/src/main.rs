@@ -1,2 +1,98 @@
-//! Placeholder.
-fn main() {}
+//! Translates the owners of a directory tree by an id map, and takes it back.
+
+mod apply;
+mod args;
+mod observe;
+mod plan;
+mod present;
+
+use ansible_module::{Failure, Invocation, Module, Outcome};
+use anyhow::{Result, ensure};
+use args::{Args, State};
+use idmap::IdMaps;
+use observe::Tree;
+use plan::Plan;
+use rechown::Progress;
+use std::{path::Path, process::ExitCode};
+use transaction::Store;
+
+/// Everything we keep on a host.
+const STATE: &str = "/var/lib/bulkhead";
+/// The journals, one a tree.
+const RECORDS: &str = "/var/lib/bulkhead/rechown";
+
+fn main() -> ExitCode {
+    Module::new(args::spec())
+        .version(env!("CARGO_PKG_VERSION"))
+        .keep_result_at(Path::new(STATE).join("volume_rechown.result.json"))
+        .run(run)
+}
+
+fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
+    let args: Args = invocation.parse()?;
+    if !host::process::is_root() {
+        return Err(Failure::new(
+            "volume_rechown has to run as root; use become: true",
+        ));
+    }
+    if invocation.check_mode || args.state == State::Verified {
+        return look(&args).map_err(|error| present::failure(error, false));
+    }
+    host::process::survive_hangup()?;
+    // The one lock of the collection on this host: trees may lie in one another, and in a data root.
+    let store = Store::lock(STATE.as_ref())?;
+    if store.is_open() {
+        return Err(Failure::new(format!(
+            "a change of the container engine is open in {}; finish it first",
+            store.in_progress().display()
+        )));
+    }
+    change(&args, invocation)
+}
+
+/// What a run would do, or whether it has nothing to do.
+fn look(args: &Args) -> Result<Outcome> {
+    let (tree, plan) = prepare(args)?;
+    let progress = tree.record.as_ref().map(|record| record.progress);
+    let begun = matches!(progress, Some(Progress::Begun | Progress::UndoBegun));
+    ensure!(
+        !begun || args.state != State::Verified,
+        "an earlier run was interrupted: run it again, or with state=restored"
+    );
+    let survey = match &plan {
+        Plan::Nothing => rechown::Survey::default(),
+        Plan::Shift(maps) | Plan::Undo(maps) => rechown::survey(&[&tree.path], maps)?,
+    };
+    let plan = plan::from_survey(plan, args.state, &survey, begun)?;
+    Ok(present::planned(&plan, &tree, &survey, begun))
+}
+
+/// The engine surveys the tree itself and refuses what [`look`] would.
+fn change(args: &Args, invocation: &mut Invocation) -> Result<Outcome, Failure> {
+    let refuse = |error| present::failure(error, false);
+    let (tree, plan) = prepare(args).map_err(refuse)?;
+    let report = apply::run(&plan, &tree, RECORDS.as_ref())
+        .map_err(|error| present::failure(error, apply::is_half_done(&tree)))?;
+    for warning in present::warnings(&report) {
+        invocation.warn(warning);
+    }
+    Ok(present::done(&plan, &tree, &report))
+}
+
+fn prepare(args: &Args) -> Result<(Tree, Plan)> {
+    let tree = observe::tree(&args.path, RECORDS.as_ref())?;
+    if args.state != State::Restored {
+        plan::check_path(&tree.path)?;
+    }
+    let maps = maps(args)?;
+    let plan = plan::from_record(args.state, maps.as_ref(), tree.record.as_ref())?;
+    Ok((tree, plan))
+}
+
+fn maps(args: &Args) -> Result<Option<IdMaps>> {
+    Ok(match (&args.map, &args.from, &args.to) {
+        (Some(extents), ..) => Some(IdMaps::parse(extents)?),
+        (None, Some(from), Some(to)) => Some(plan::maps(&observe::ids(from)?, &observe::ids(to)?)?),
+        _ => None,
+    })
+}
