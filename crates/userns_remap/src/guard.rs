@@ -1,7 +1,7 @@
 //! What keeps the engine from starting on half-moved data: a condition on its units, and two units that
 //! finish or undo an interrupted change at the next boot, one before the engine and one after.
 
-use crate::{HOLD, IN_PROGRESS, STATE};
+use crate::paths::{HOLD, IN_PROGRESS, STATE};
 use anyhow::{Context, Result, bail};
 use host::{docker, files, systemd};
 use rustix::fs::{StatVfsMountFlags, statvfs};

@@ -9,6 +9,7 @@ mod guard;
 mod layout;
 mod observe;
 mod order;
+mod paths;
 mod plan;
 mod present;
 mod range;
@@ -22,17 +23,11 @@ use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Context as _, Result, bail, ensure};
 use apply::Context;
 use args::Args;
+use paths::{IN_PROGRESS, STATE};
 use plan::Plan;
 use std::{path::Path, process::ExitCode, time::Duration};
 use step::Direction;
 use transaction::{Recovery, Store};
-
-/// Everything we keep on a host.
-const STATE: &str = "/var/lib/bulkhead";
-/// There exactly while a change is open.
-const IN_PROGRESS: &str = "/var/lib/bulkhead/in-progress";
-/// There exactly while the engine must not start.
-const HOLD: &str = "/var/lib/bulkhead/in-progress/hold";
 
 /// How long the engine and the containers may take to come back after a reboot in the middle.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);

@@ -1,6 +1,6 @@
 //! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte.
 
-use crate::STATE;
+use crate::paths::STATE;
 use anyhow::{Context, Result};
 use host::files;
 use serde::{Deserialize, Serialize};

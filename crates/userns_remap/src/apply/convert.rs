@@ -2,8 +2,8 @@
 //! same behind, since a step may have been cut off in the middle.
 
 use crate::{
-    IN_PROGRESS,
     layout::{self, Keep, Owner},
+    paths::IN_PROGRESS,
     step::Direction,
 };
 use anyhow::{Context, Result, bail};

@@ -6,7 +6,8 @@ mod convert;
 mod engine;
 
 use crate::{
-    IN_PROGRESS, STATE, guard,
+    guard,
+    paths::{IN_PROGRESS, STATE},
     step::{Direction, Step},
 };
 use anyhow::{Result, ensure};
