@@ -45,7 +45,8 @@ options:
   map:
     description:
       - The map, as extents C(FROM:TO:SIZE) of ids on disk before and after.
-      - An extent counts for user and group ids. With C(u:) or C(g:) before it, for one of them.
+      - An extent counts for user and group ids. With C(u:) or C(g:) before it, for one of them;
+        C(b:) says both.
       - Mutually exclusive with O(from) and O(to).
     type: list
     elements: str
@@ -119,6 +120,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+path:
+  description: The directory, without links on the way to it.
+  returned: success
+  type: str
+  sample: /srv/www
 entries:
   description: How many entries the tree holds.
   returned: success
@@ -128,10 +134,55 @@ shifted:
   description: What was given another owner, or in check mode would be.
   returned: success
   type: dict
+  contains:
+    entries:
+      description: All of them.
+      type: int
+    directories:
+      description: Directories among them.
+      type: int
+    files:
+      description: Regular files among them.
+      type: int
+    symlinks:
+      description: Symbolic links among them.
+      type: int
+    specials:
+      description: Sockets, pipes and devices among them.
+      type: int
+    hard_links:
+      description: Further names of files that were shifted already.
+      type: int
+    acls:
+      description: ACLs whose ids were translated.
+      type: int
+    capabilities:
+      description: File capabilities kept.
+      type: int
+    set_ids:
+      description: Set-user-id and set-group-id bits kept.
+      type: int
   sample:
     entries: 1204
+    directories: 61
+    files: 1140
+    symlinks: 3
+    specials: 0
+    hard_links: 2
+    acls: 0
+    capabilities: 0
+    set_ids: 0
+resumed:
+  description: Whether an earlier run that was interrupted has been finished.
+  returned: success, unless in check mode
+  type: bool
+seconds:
+  description: How long it took.
+  returned: success, unless in check mode
+  type: float
+  sample: 0.2
 unmapped:
-  description: Paths, with their owner, that the map does not cover.
+  description: Paths with an id that the map does not cover. A sample, where there are many.
   returned: when there are any
   type: list
   elements: dict
@@ -140,10 +191,10 @@ unmapped:
       description: The entry.
       type: str
     uid:
-      description: The id of its owner.
+      description: The user id, if that is what the map does not cover.
       type: int
     gid:
-      description: The id of its group.
+      description: The group id, if that is what the map does not cover.
       type: int
 """
 
