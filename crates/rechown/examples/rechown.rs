@@ -1,5 +1,5 @@
-//! The engine by hand: `rechown survey MAP ROOT…`, `rechown shift MAP JOURNAL ROOT…`, `rechown undo JOURNAL`,
-//! where MAP is extents as `[u:|g:|b:]container:host:size`, separated by commas.
+//! The engine by hand: `rechown survey MAP ROOT…`, `rechown shift MAP JOURNAL ROOT…`, `rechown undo JOURNAL`.
+//! `shift-rest` leaves strays alone. MAP is extents as `[u:|g:|b:]container:host:size`, separated by commas.
 
 use rechown::IdMaps;
 use std::{error::Error, path::Path};
@@ -16,10 +16,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             let report = rechown::shift(roots, &maps(map)?, Path::new(journal))?;
             serde_json::to_string_pretty(&report)?
         }
+        ["shift-rest", map, journal, ref roots @ ..] => {
+            let report = rechown::shift_leaving_strays(roots, &maps(map)?, Path::new(journal))?;
+            serde_json::to_string_pretty(&report)?
+        }
         ["undo", journal] => serde_json::to_string_pretty(&rechown::undo(Path::new(journal))?)?,
         _ => {
             return Err(
-                "usage: rechown survey MAP ROOT… | shift MAP JOURNAL ROOT… | undo JOURNAL".into(),
+                "usage: rechown survey MAP ROOT… | shift|shift-rest MAP JOURNAL ROOT… | undo JOURNAL".into(),
             );
         }
     };

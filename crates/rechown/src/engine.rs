@@ -3,7 +3,9 @@ use crate::{
     ids::Sides,
     journal::{Journal, with_suffix},
     roots::{self, Root},
-    shift as pass, survey,
+    shift as pass,
+    stray::{self, Strays},
+    survey,
 };
 use std::{
     path::{Path, PathBuf},
@@ -25,7 +27,8 @@ pub fn shift<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, journal: &Path) -> Resu
 }
 
 /// As [`shift`], but entries on the target side already, and ids on neither side, are left alone and
-/// reported: for the way back of trees to which the host itself wrote meanwhile.
+/// reported: for the way back of trees to which the host itself wrote meanwhile. [`undo`] leaves them
+/// alone too.
 ///
 /// # Errors
 /// As [`shift`], without [`Error::Mixed`] and [`Error::Unmapped`].
@@ -35,13 +38,6 @@ pub fn shift_leaving_strays<P: AsRef<Path>>(
     journal: &Path,
 ) -> Result<Report, Error> {
     run(roots, maps, journal, Strays::Leave)
-}
-
-/// What becomes of trees that are not wholly on the source side.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Strays {
-    Refuse,
-    Leave,
 }
 
 fn run<P: AsRef<Path>>(
@@ -126,7 +122,7 @@ fn pending(journal: &Path) -> Result<Option<Journal>, Error> {
 }
 
 fn fresh(roots: &[Root], maps: &IdMaps, path: &Path, strays: Strays) -> Result<Report, Error> {
-    let survey = survey::run(roots, maps)?;
+    let survey = survey::run(roots, maps, strays)?;
     let refusal = match strays {
         Strays::Refuse => survey.refusal(),
         Strays::Leave => survey.immutable_refusal(),
@@ -138,7 +134,7 @@ fn fresh(roots: &[Root], maps: &IdMaps, path: &Path, strays: Strays) -> Result<R
         return Ok(untouched(survey));
     }
     roots::check_writable(roots)?;
-    let journal = Journal::new(maps, roots, survey.fragile);
+    let journal = Journal::new(maps, roots, survey);
     journal.write(path)?;
     convert(&journal, path, strays)
 }
@@ -178,6 +174,18 @@ fn convert(journal: &Journal, path: &Path, strays: Strays) -> Result<Report, Err
 /// # Errors
 /// [`Error::Immutable`] before the first change, else what the kernel said.
 pub fn undo(journal: &Path) -> Result<Report, Error> {
+    take_back(journal, None)
+}
+
+/// As [`undo`], for trees of which some have come or gone since a complete shift: it is taken back at `roots`.
+///
+/// # Errors
+/// As [`undo`].
+pub fn undo_at<P: AsRef<Path>>(roots: &[P], journal: &Path) -> Result<Report, Error> {
+    take_back(journal, Some(roots::resolve(roots)?))
+}
+
+fn take_back(journal: &Path, roots: Option<Vec<Root>>) -> Result<Report, Error> {
     let start = Instant::now();
     let undo = of_undo(journal);
     let mut report = match (Journal::load(&undo)?, Journal::load(journal)?) {
@@ -187,7 +195,10 @@ pub fn undo(journal: &Path) -> Result<Report, Error> {
             ..inverse(&begun, Some(&Sides::new(&begun.maps)))?
         },
         (None, None) => Report::default(),
-        (None, Some(shift)) if shift.complete => carry_back(&shift, &undo)?,
+        (None, Some(shift)) if shift.complete => {
+            let roots = roots.unwrap_or_else(|| shift.roots());
+            carry_back(shift, &roots, &undo)?
+        }
         (None, Some(mut shift)) => {
             shift.maps = shift.maps.invert();
             Report {
@@ -205,17 +216,18 @@ pub fn undo(journal: &Path) -> Result<Report, Error> {
 }
 
 /// Begins the undo of a complete shift under a journal of its own.
-fn carry_back(shift: &Journal, undo: &Path) -> Result<Report, Error> {
-    let (maps, roots) = (shift.maps.invert(), shift.roots());
-    let survey = survey::run(&roots, &maps)?;
+fn carry_back(shift: Journal, roots: &[Root], undo: &Path) -> Result<Report, Error> {
+    let maps = shift.maps.invert();
+    let survey = survey::run(roots, &maps, Strays::Refuse)?;
     if let Some(refusal) = survey.immutable_refusal() {
         return Err(refusal);
     }
     if survey.source.is_empty() {
         return Ok(untouched(survey));
     }
-    roots::check_writable(&roots)?;
-    let journal = Journal::new(&maps, &roots, survey.fragile);
+    roots::check_writable(roots)?;
+    let mut journal = Journal::new(&maps, roots, survey);
+    journal.take_strays(shift);
     journal.write(undo)?;
     inverse(&journal, Some(&Sides::new(&maps)))
 }
@@ -226,6 +238,7 @@ fn inverse(journal: &Journal, sides: Option<&Sides>) -> Result<Report, Error> {
     let roots = journal.roots();
     let mut report = pass::run(&roots, &journal.maps)?;
     fragile::give_back(&journal.fragile, &roots, sides, &mut report)?;
+    stray::restore(&journal.strays, &roots, &mut report)?;
     roots::sync(&roots)?;
     Ok(report)
 }

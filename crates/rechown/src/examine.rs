@@ -3,6 +3,7 @@ use crate::{
     fragile::Fragile,
     ids::{IdKind, Sides, Translator},
     pinned::{Pinned, chown},
+    stray::Stray,
     walk::Entry,
     xattr::{self, CAPABILITY},
 };
@@ -50,10 +51,7 @@ pub(crate) fn examine<'a>(
     let has =
         xattr::with_ids(entry.at, entry.name, buffer).map_err(fail("list the attributes of"))?;
     for (name, _) in xattr::WITH_IDS.into_iter().zip(has).filter(|(_, has)| *has) {
-        let file = match verdict.file.take() {
-            Some(file) => file,
-            None => Pinned::entry(entry)?,
-        };
+        let file = verdict.pin(entry)?;
         let old = file
             .get(name, buffer)
             .map_err(fail("read the attributes of"))?;
@@ -91,21 +89,37 @@ impl Verdict<'_> {
     }
 
     /// What the change of owner takes from the file, if it does.
-    pub(crate) fn fragile(&self, entry: &Entry<'_>) -> Result<Option<Fragile>, Error> {
-        let capability = self.capability().map(|attribute| &*attribute.old);
-        let loses_capability = self.chowns() && capability.is_some();
+    pub(crate) fn fragile(&mut self, entry: &Entry<'_>) -> Result<Option<Fragile>, Error> {
+        let loses_capability = self.chowns() && self.capability().is_some();
         if !loses_capability && !self.loses_set_id(entry) {
             return Ok(None);
         }
-        let opened;
-        let file = match &self.file {
-            Some(file) => file,
-            None => {
-                opened = Pinned::entry(entry)?;
-                &opened
-            }
-        };
-        Ok(Some(Fragile::new(entry, file, capability)))
+        let file = self.pin(entry)?;
+        let capability = self.capability().map(|attribute| &*attribute.old);
+        let fragile = Fragile::new(entry, &file, capability);
+        self.file = Some(file);
+        Ok(Some(fragile))
+    }
+
+    /// The entry as it is, if it holds an id of the target side.
+    pub(crate) fn stray(&mut self, entry: &Entry<'_>) -> Result<Option<Stray>, Error> {
+        if !self.ids.target {
+            return Ok(None);
+        }
+        let file = self.pin(entry)?;
+        let attributes = self.attributes.iter();
+        let attributes =
+            attributes.map(|attribute| (attribute.name.to_owned(), attribute.old.clone()));
+        let stray = Stray::new(entry, &file, attributes.collect());
+        self.file = Some(file);
+        Ok(Some(stray))
+    }
+
+    fn pin(&mut self, entry: &Entry<'_>) -> Result<Pinned, Error> {
+        match self.file.take() {
+            Some(file) => Ok(file),
+            None => Pinned::entry(entry),
+        }
     }
 
     /// Counts the change.
@@ -135,10 +149,7 @@ impl Verdict<'_> {
             return chown(entry.at, entry.name, self.uid, self.gid)
                 .map_err(fail("change the owner of"));
         }
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => Pinned::entry(entry)?,
-        };
+        let file = self.pin(entry)?;
         if self.chowns() {
             file.chown(self.uid, self.gid)
                 .map_err(fail("change the owner of"))?;

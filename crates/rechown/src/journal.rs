@@ -1,6 +1,6 @@
 //! The journal: one line of JSON, written whole before the first change, and a second line when all is done.
 
-use crate::{Error, IdMaps, fragile::Fragile, roots::Root};
+use crate::{Error, IdMaps, Survey, fragile::Fragile, roots::Root, stray::Stray};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,6 +16,7 @@ pub(crate) struct Journal {
     pub(crate) maps: IdMaps,
     roots: Vec<Place>,
     pub(crate) fragile: Vec<Fragile>,
+    pub(crate) strays: Vec<Stray>,
     #[serde(skip)]
     pub(crate) complete: bool,
 }
@@ -24,14 +25,15 @@ pub(crate) struct Journal {
 struct Place(#[serde(with = "path")] PathBuf);
 
 impl Journal {
-    pub(crate) fn new(maps: &IdMaps, roots: &[Root], fragile: Vec<Fragile>) -> Self {
+    pub(crate) fn new(maps: &IdMaps, roots: &[Root], survey: Survey) -> Self {
         Self {
             maps: maps.clone(),
             roots: roots
                 .iter()
                 .map(|root| Place(root.path.to_path_buf()))
                 .collect(),
-            fragile,
+            fragile: survey.fragile,
+            strays: survey.strays,
             complete: false,
         }
     }
@@ -43,6 +45,17 @@ impl Journal {
     pub(crate) fn is_of(&self, maps: &IdMaps, roots: &[Root]) -> bool {
         let places = self.roots.iter().map(|place| &*place.0);
         self.maps == *maps && places.eq(roots.iter().map(|root| &*root.path))
+    }
+
+    /// Takes over the strays of the shift whose undo this is; a root that is gone took its own along.
+    pub(crate) fn take_strays(&mut self, shift: Self) {
+        for mut stray in shift.strays {
+            let place = shift.roots.get(stray.known.root);
+            if let Some(root) = self.roots.iter().position(|root| Some(root) == place) {
+                stray.known.root = root;
+                self.strays.push(stray);
+            }
+        }
     }
 
     pub(crate) fn load(path: &Path) -> Result<Option<Self>, Error> {

