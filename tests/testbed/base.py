@@ -23,7 +23,7 @@ def say(text):
 def run(*argv, check=True, **kwargs):
     """Run a command with its output captured as text; a failure carries what it said."""
     kwargs.setdefault("stdin", None if "input" in kwargs else subprocess.DEVNULL)
-    done = subprocess.run([str(arg) for arg in argv], capture_output=True, text=True, **kwargs)
+    done = subprocess.run([str(arg) for arg in argv], check=False, capture_output=True, text=True, **kwargs)
     if check and done.returncode:
         said = (done.stderr.strip() or done.stdout.strip())[-4000:]
         raise Failure(f"{' '.join(map(str, argv))}: exit {done.returncode}\n{said}")

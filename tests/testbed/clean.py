@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from . import engine, host
+from . import engine, host, images, pristine
 from .base import CACHE, run
 
 
@@ -24,4 +24,9 @@ def everything():
     for line in run("findmnt", "-rno", "TARGET").stdout.splitlines():
         if line.startswith(f"{CACHE}/"):
             run("umount", "-l", line)
-    shutil.rmtree(CACHE)
+    # By name, as the directory may be the user's own, or a mount point.
+    for ours in (engine.ROOT, images.KEY.parent, images.SCRATCH, pristine.STORE):
+        shutil.rmtree(ours, ignore_errors=not ours.exists())
+    for held in CACHE.glob("*.lock"):
+        held.unlink()
+    run("rmdir", CACHE, check=False)

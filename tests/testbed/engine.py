@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from .base import CACHE, Failure, lock, run, say, wait_for
@@ -90,10 +91,8 @@ def own_cgroups():
     leaf = root / "init"
     leaf.mkdir(exist_ok=True)
     for pid in (root / "cgroup.procs").read_text().split():
-        try:
+        with suppress(ProcessLookupError):
             (leaf / "cgroup.procs").write_text(pid)
-        except ProcessLookupError:
-            pass
     for controller in (root / "cgroup.controllers").read_text().split():
         (root / "cgroup.subtree_control").write_text(f"+{controller}")
 

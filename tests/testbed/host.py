@@ -36,6 +36,10 @@ def inspect(name):
     return json.loads(done.stdout)[0] if done.returncode == 0 else None
 
 
+def image_of(name):
+    return inspect(name)["Config"]["Labels"][IMAGE_LABEL]
+
+
 def names():
     """The names of all hosts."""
     listed = engine.docker("ps", "-a", "--filter", f"label={IMAGE_LABEL}", "--format", "{{.Names}}").stdout.split()
@@ -46,14 +50,13 @@ def up(name, image, var=None, address=None):
     """Bring the host up, made from the host image `image` (a key of `images.HOSTS`) where it is not
     there yet; `var` is a directory to fill its /var from."""
     engine.up()
-    there = inspect(name)
-    if there is None:
+    if inspect(name) is None:
         images.build_host(image)
         make_volumes(name, var)
         with lock("hosts"):
             create(name, image, address or free_address())
-    elif there["Config"]["Labels"][IMAGE_LABEL] != image:
-        raise Failure(f"host {name} is there already, from {there['Config']['Labels'][IMAGE_LABEL]}: take it down first")
+    elif image_of(name) != image:
+        raise Failure(f"host {name} is there already, from {image_of(name)}: take it down first")
     engine.docker("start", container(name))
     wait_booted(name)
 

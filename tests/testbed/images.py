@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from . import engine
 from .base import CACHE, HERE, Failure, lock, run, say
 
 KEY = CACHE / "ssh" / "id_ed25519"
+SCRATCH = CACHE / "tmp"
 LABEL = "bulkhead.recipe"
 
 HOST_PACKAGES = (
@@ -44,7 +46,8 @@ class DebianRoot:
 
 HOSTS = {
     "debian12": DebianRoot("bookworm", tuple(HOST_PACKAGES), "host"),
-    "debian13": DebianRoot("trixie", (*HOST_PACKAGES, "docker-buildx", "docker-cli", "docker-compose", "passt"), "host"),
+    "debian13": DebianRoot(
+        "trixie", (*HOST_PACKAGES, "docker-buildx", "docker-cli", "docker-compose", "passt"), "host"),
 }
 # 999 is what the images of MariaDB and others use; the package alone would take the next free id.
 WORKLOAD_ROOT = DebianRoot(
@@ -101,23 +104,32 @@ def built(image):
     return json.loads(done.stdout)[0]["Config"]["Labels"].get(LABEL) if done.returncode == 0 else None
 
 
-def bootstrap(root, tar):
-    """Write the tar archive of a Debian root."""
+@contextmanager
+def bootstrap(root):
+    """The tar archive of a new Debian root, as an open file."""
     say(f"building a {root.suite} root with {' '.join(root.packages)}")
-    scratch = CACHE / "tmp"
-    scratch.mkdir(exist_ok=True)
+    with scratch(tempfile.TemporaryFile) as tar:
+        env = {**os.environ, "PUBLIC_KEY": str(public_key()), "TMPDIR": str(SCRATCH)}
+        done = subprocess.run(root.mmdebstrap(), stdout=tar, stderr=subprocess.PIPE, text=True, env=env, check=False)
+        if done.returncode:
+            raise Failure(f"mmdebstrap for {root.suite}: exit {done.returncode}\n{done.stderr[-4000:]}")
+        yield tar
+
+
+def scratch(kind):
+    """A temporary file or directory on the cache's file system."""
+    SCRATCH.mkdir(exist_ok=True)
     # apt's own user works in there
-    scratch.chmod(0o755)
-    env = {**os.environ, "PUBLIC_KEY": str(public_key()), "TMPDIR": str(scratch)}
-    done = subprocess.run(root.mmdebstrap(), stdout=tar, stderr=subprocess.PIPE, text=True, env=env, check=False)
-    if done.returncode:
-        raise Failure(f"mmdebstrap for {root.suite}: exit {done.returncode}\n{done.stderr[-4000:]}")
+    SCRATCH.chmod(0o755)
+    return kind(dir=SCRATCH)
 
 
 def docker_import(image, tar, label, changes):
     options = [part for change in [f"LABEL {LABEL}={label}", *changes] for part in ("--change", change)]
     tar.seek(0)
     engine.docker("import", *options, "-", image, stdin=tar)
+    # What the new one replaces, unless a host still runs on it.
+    engine.docker("image", "prune", "-f", "--filter", f"label={LABEL}")
 
 
 def build_host(name):
@@ -126,8 +138,7 @@ def build_host(name):
     with lock(f"image-{name}"):
         want = recipe(root)
         if built(image) != want:
-            with tempfile.TemporaryFile(dir=CACHE) as tar:
-                bootstrap(root, tar)
+            with bootstrap(root) as tar:
                 docker_import(image, tar, want, ['CMD ["/usr/local/sbin/host-init"]', "ENV container=docker"])
         return want
 
@@ -137,8 +148,7 @@ def build_workloads():
     with lock("image-workloads"):
         want = recipe(WORKLOAD_ROOT, WORKLOADS)
         if {built(image) for image in workload_images()} != {want}:
-            with tempfile.TemporaryFile(dir=CACHE) as tar:
-                bootstrap(WORKLOAD_ROOT, tar)
+            with bootstrap(WORKLOAD_ROOT) as tar:
                 for name, changes in WORKLOADS.items():
                     docker_import(f"bulkhead/{name}", tar, want, changes)
             build_busybox(want)
@@ -147,7 +157,7 @@ def build_workloads():
 
 def build_busybox(label):
     """A root of nothing but the static busybox of the workload root."""
-    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+    with scratch(tempfile.TemporaryDirectory) as directory:
         binaries = Path(directory) / "root" / "bin"
         binaries.mkdir(parents=True)
         made = engine.docker("create", "--name", "bulkhead-busybox-source", "bulkhead/dns").stdout.strip()
@@ -156,7 +166,7 @@ def build_busybox(label):
         for applet in run(binaries / "busybox", "--list").stdout.split():
             if applet != "busybox":
                 (binaries / applet).symlink_to("busybox")
-        with tempfile.TemporaryFile(dir=CACHE) as tar:
+        with scratch(tempfile.TemporaryFile) as tar:
             subprocess.run(["tar", "-C", binaries.parent, "--owner=0", "--group=0", "-c", "."], stdout=tar, check=True)
             docker_import("bulkhead/busybox", tar, label, ['CMD ["sh"]'])
 

@@ -1,5 +1,9 @@
-"""Runs inside a throwaway host and destroys its data root: what a fresh Docker engine, plain and
-remapped, gives to every entry of its own. Prints JSON: phase → general path → [type, uid:gid, mode]."""
+"""What the engine's own files in a Docker data root look like: type, owner and mode of every entry, under
+general paths, so that the data roots of two hosts can be compared.
+
+Run as a program inside a host (standard library only): `layout.py list` reads the data root in use;
+`layout.py fresh plain|remapped` first destroys it and lets the engine make and fill a new one, which takes
+the image archive /root/busybox.tar. Imported, it does the same for a host by name."""
 
 import json
 import os
@@ -8,155 +12,109 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 DATA_ROOT = "/var/lib/docker"
 START, COUNT = 165536, 65536
-TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link", stat.S_IFSOCK: "socket", stat.S_IFIFO: "fifo",
-         stat.S_IFBLK: "block", stat.S_IFCHR: "char"}
 # Below these the entries belong to containers.
-CONTENT = re.compile(r"(/overlay2/[^/]+/(diff|merged)|/overlay2/[^/]+/work/work|/volumes/[^/]+/_data)$")
+CONTENT = re.compile(r"/(overlay2/[^/]+/(diff|merged|work/work)|volumes/[^/]+/_data)$")
+GENERAL = [
+    (r"(?<=/volumes/)[^/]+(?=/|$)(?<!metadata\.db)(?<!backingFsBlockDev)", "<volume>"),
+    (r"(?<=/)[0-9a-f]{64}(?=/|-|$)", "<id>"),
+    (r"(?<=/overlay2/)[a-z0-9]{25}(?=/|$)", "<id>"),  # the builder's own layers
+    (r"(?<=/overlay2/l/)[A-Z0-9]{26}$", "<link>"),
+]
 
 
-def sh(line, check=True):
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    if check and done.returncode:
+def of_host(name):
+    """General path → ['type uid:gid mode', …] of the data root in use in a test host."""
+    from . import host  # this file also runs alone, inside the host
+
+    return json.loads(host.python(name, __file__, "list").stdout)
+
+
+def of_fresh_host(name, mode):
+    """The same of a new data root, `mode` being plain or remapped. The host's own is destroyed."""
+    from . import engine, host
+
+    archive = engine.ROOT / f"{name}-busybox.tar"
+    engine.docker("save", "-o", archive, "bulkhead/busybox")
+    host.put(name, archive, "/root/busybox.tar")
+    archive.unlink()
+    return json.loads(host.python(name, __file__, "fresh", mode).stdout)
+
+
+def sh(line):
+    done = subprocess.run(["sh", "-ec", line], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
         sys.exit(f"{line}: {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout.strip()
 
 
-def stop_engine():
+def renew(remapped):
+    """Start the engine on an empty data root."""
     sh("systemctl stop docker.socket docker; systemctl reset-failed docker docker.socket")
-
-
-def fresh(remapped):
-    """An engine on an empty data root."""
-    stop_engine()
-    shutil.rmtree(DATA_ROOT, ignore_errors=True)
-    os.makedirs("/etc/docker", exist_ok=True)
-    with open("/etc/docker/daemon.json", "w", encoding="utf-8") as config:
-        json.dump({"userns-remap": "default"} if remapped else {}, config)
-    if remapped and not sh("getent passwd dockremap", check=False):
-        sh("useradd -r -s /usr/sbin/nologin dockremap")
-        for file in ("/etc/subuid", "/etc/subgid"):
-            lines = [line for line in open(file, encoding="utf-8") if not line.startswith("dockremap:")]
-            open(file, "w", encoding="utf-8").writelines([*lines, f"dockremap:{START}:{COUNT}\n"])
+    shutil.rmtree(DATA_ROOT)
+    Path("/etc/docker").mkdir(exist_ok=True)
+    Path("/etc/docker/daemon.json").write_text(json.dumps({"userns-remap": "default"} if remapped else {}))
+    if remapped:
+        sh("getent passwd dockremap || useradd -r -s /usr/sbin/nologin dockremap")
+        for file in (Path("/etc/subuid"), Path("/etc/subgid")):
+            others = [line for line in file.read_text().splitlines() if not line.startswith("dockremap:")]
+            file.write_text("\n".join([*others, f"dockremap:{START}:{COUNT}\n"]))
     sh("systemctl start docker")
 
 
 def fill():
-    sh("docker load -i /root/busybox.tar")
-    sh("docker network create net1; docker volume create vol1")
-    sh("docker run -d --name running --restart unless-stopped --network net1 -v vol1:/data -v /anonymous "
-       "-p 8080:80 bulkhead/busybox sleep 100000")
-    sh("docker exec running sh -c 'echo x >/data/x; chown 999:999 /data/x; mkdir /layer; chown 33:33 /layer'")
-    sh("docker run --name exited --tmpfs /scratch --health-cmd true bulkhead/busybox true")
-    sh("docker create --name created bulkhead/busybox true")
-    sh("docker commit exited two-layers; docker run -d --name child two-layers sleep 100000")
-    sh("docker run -d --name shareable --ipc shareable bulkhead/busybox sleep 100000")
-    sh("docker run -d --name hostns --userns host --network host bulkhead/busybox sh -c 'echo a >/a; sleep 100000'")
-    sh("docker volume create --opt type=tmpfs --opt device=tmpfs --opt o=size=1m optvol")
-    sh("mkdir -p /root/ctx; printf 'FROM bulkhead/busybox\\nRUN echo a >/a\\nRUN echo b >/b\\n' >/root/ctx/Dockerfile")
-    print("build:", sh("DOCKER_BUILDKIT=1 docker build -q -t built /root/ctx 2>&1 || "
-                       "DOCKER_BUILDKIT=0 docker build -q -t built /root/ctx 2>&1", check=False), file=sys.stderr)
-    time.sleep(1)
+    """One of everything that the engine keeps on disk."""
+    sh("docker load -i /root/busybox.tar; docker network create net1; docker volume create vol1")
+    sh("docker volume create --opt type=tmpfs --opt device=tmpfs optvol")
+    sh("docker run -d --name running --network net1 -v vol1:/data -v /anonymous bulkhead/busybox sleep 1000000")
+    sh("docker run -d --name shareable --ipc shareable bulkhead/busybox sleep 1000000")
+    sh("docker run -d --name hostns --userns host --network host bulkhead/busybox sleep 1000000")
+    sh("docker run --name exited --health-cmd true bulkhead/busybox true")
+    sh("docker create --name created bulkhead/busybox")
+    sh("docker commit exited layered; docker run -d --name child layered sleep 1000000")
+    sh("mkdir -p /root/context; printf 'FROM bulkhead/busybox\\nRUN echo a >/a\\n' >/root/context/Dockerfile")
+    sh("DOCKER_BUILDKIT=1 docker build -t built /root/context")
 
 
-def inventory():
-    """What each overlay2 directory is, by the engine's own word."""
-    kinds = {}
-    for name in ("running", "exited", "created", "child", "shareable", "hostns"):
-        upper = sh("docker inspect -f '{{.GraphDriver.Data.UpperDir}}' " + name).split("/")[-2]
-        kinds[upper] = f"<{name}>"
-        kinds[f"{upper}-init"] = f"<{name}>-init"
-        kinds[sh("docker inspect -f '{{.Id}}' " + name)] = f"<{name}>"
-    return kinds
+def used_root():
+    return Path(subprocess.run(["docker", "info", "-f", "{{.DockerRootDir}}"], capture_output=True, text=True,
+                               check=True).stdout.strip())
 
 
-def general(path, kinds):
-    own_root = f"{DATA_ROOT}/{START}.{START}"
-    path = path.replace(own_root if os.path.exists(own_root) else DATA_ROOT, "ROOT", 1)
-    parts = []
-    for part in path.split("/"):
-        if part in kinds:
-            part = kinds[part]
-        part = {"vol1": "<volume>", "optvol": "<volume with options>"}.get(part, part)
-        part = re.sub(r"^[0-9a-f]{64}$", "<id>", part)
-        part = re.sub(r"^[0-9a-f]{64}-", "<container>-", part)
-        part = re.sub(r"^[A-Z0-9]{26}$", "<link>", part)
-        part = re.sub(r"^[a-z0-9]{25}$", "<built>", part)
-        parts.append(part)
-    return "/".join(parts)
-
-
-def listing(kinds):
+def listing(root):
     rows = {}
-
-    def note(path):
+    for path in [DATA_ROOT, *entries(root)]:
         info = os.lstat(path)
-        mode = stat.S_IMODE(info.st_mode)
-        row = f"{TYPES[stat.S_IFMT(info.st_mode)]} {info.st_uid}:{info.st_gid} {mode:04o}"
-        if row not in rows.setdefault(general(path, kinds), []):
-            rows[general(path, kinds)].append(row)
-
-    note("/var/lib")
-    note(DATA_ROOT)
-    for directory, subdirs, files in os.walk(DATA_ROOT):
-        for entry in subdirs + files:
-            note(os.path.join(directory, entry))
-        subdirs[:] = [d for d in subdirs if not CONTENT.search(os.path.join(directory, d))]
-    return rows
+        kind = stat.filemode(info.st_mode)[0]
+        row = f"{kind} {info.st_uid}:{info.st_gid} {stat.S_IMODE(info.st_mode):04o}"
+        rows.setdefault(general(path, root), set()).add(row)
+    return {path: sorted(found) for path, found in sorted(rows.items())}
 
 
-def mentions():
-    """Files of the data root that hold its path: general path → examples."""
-    found = {}
-    for directory, subdirs, files in os.walk(DATA_ROOT):
-        subdirs[:] = [d for d in subdirs if not CONTENT.search(os.path.join(directory, d))]
-        for entry in files:
-            path = os.path.join(directory, entry)
-            if os.path.isfile(path) and not os.path.islink(path):
-                text = open(path, "rb").read()
-                hits = re.findall(rb'"[A-Za-z]*":"/var/lib/docker[^"]*"|[ -~]{0,40}/var/lib/docker[ -~]{0,120}', text)
-                if hits:
-                    found[path] = sorted({hit.decode() for hit in hits})[:14]
-    return found
+def entries(root):
+    yield str(root)
+    for directory, directories, files in os.walk(root):
+        for name in directories + files:
+            yield os.path.join(directory, name)
+        directories[:] = [name for name in directories if not CONTENT.search(os.path.join(directory, name))]
 
 
-def leftovers():
-    mounts = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for line in open(f"/proc/{pid}/mountinfo", encoding="utf-8"):
-                if DATA_ROOT in line.split()[4] or DATA_ROOT in line:
-                    mounts.setdefault(line.split(" ", 3)[3].strip()[:160], []).append(pid)
-        except OSError:
-            pass
-    return {"mounts": {line: len(pids) for line, pids in mounts.items()},
-            "processes": sh("ps -eo pid,ppid,args | grep -E 'dockerd|containerd|shim|proxy' | grep -v grep", check=False),
-            "run": sh("find /run/docker* /run/containerd -maxdepth 3 2>/dev/null", check=False),
-            "units": sh("systemctl is-active docker docker.socket containerd", check=False)}
+def general(path, root):
+    path = re.sub(rf"^{re.escape(str(root))}(?=/|$)", "ROOT", path)
+    for pattern, name in GENERAL:
+        path = re.sub(pattern, name, path)
+    return path
 
 
 def main():
-    out = {"version": sh("docker version -f '{{.Server.Version}}'")}
-    for mode in ("plain", "remapped"):
-        fresh(mode == "remapped")
-        out[f"{mode} empty"] = listing({})
+    if sys.argv[1] == "fresh":
+        renew(sys.argv[2] == "remapped")
         fill()
-        kinds = inventory()
-        out[f"{mode} running"] = listing(kinds)
-        out[f"{mode} mounts running"] = leftovers()
-        sh("docker stop -t 1 running child shareable hostns")
-        stop_engine()
-        out[f"{mode} stopped"] = listing(kinds)
-        out[f"{mode} left over, containers stopped first"] = leftovers()
-        out[f"{mode} mentions"] = mentions()
-        sh("systemctl start docker; docker start running child shareable hostns")
-        stop_engine()
-        out[f"{mode} left over, containers stopped by the daemon"] = leftovers()
-        out[f"{mode} stopped by daemon"] = listing(kinds)
-    print(json.dumps(out, indent=1))
+    print(json.dumps(listing(used_root()), indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,8 +17,7 @@ def up(name, image, address=None):
 
 def reset(name):
     """Replace the host by a new one of the same image, name and address with its workload running."""
-    there = host.inspect(name)
-    image, address = there["Config"]["Labels"][host.IMAGE_LABEL], host.address(name)
+    image, address = host.image_of(name), host.address(name)
     host.down(name)
     up(name, image, address)
 
