@@ -22,6 +22,7 @@ mkdir acl-dir && setfacl -m u:33:rwx acl-dir && setfacl -d -m u:999:rwx,g:5:rx a
 
 cp /bin/true capable && chown 999:999 capable && setcap cap_net_bind_service,cap_net_raw+ep capable
 echo xattr >xattr && setfattr -n user.note -v kept xattr && setfattr -n trusted.note -v kept xattr
+setfattr -h -n trusted.note -v link dir-5/dangling
 
 echo linked >hardlink-1 && ln hardlink-1 dir-999/hardlink-2 && chown 999:999 hardlink-1
 truncate -s 8M sparse && printf data | dd of=sparse bs=1 seek=4194304 conv=notrunc status=none

@@ -28,6 +28,7 @@ class ManifestTest(unittest.TestCase):
         self.assertEqual((tree["both"]["uid"], tree["both"]["gid"], tree["both"]["mode"]), (999, 5, "6751"))
         self.assertEqual(tree["hardlink-1"]["hardlink_of"], "dir-999/hardlink-2")
         self.assertEqual(tree["dir-33/dangling"]["target"], "../nowhere/33")
+        self.assertEqual(tree["dir-5/dangling"]["xattrs"], {"trusted.note": "6c696e6b"})
         self.assertEqual(tree["xattr"]["xattrs"], {"user.note": "6b657074", "trusted.note": "6b657074"})
 
     def test_acls_and_capabilities_are_decoded_as_the_tools_print_them(self):
