@@ -246,14 +246,14 @@ fn undo_follows_trees_that_came_and_went() {
     let roots = |names: &[&str]| names.iter().map(|name| tree.path(name)).collect::<Vec<_>>();
     rechown::shift_leaving_strays(&roots(&["a", "b"]), &maps(), &tree.journal()).unwrap();
     fs::remove_dir_all(tree.path("a")).unwrap();
-    tree.file("0/new", 100_007, 100_007);
-    let root = tree.path("0");
+    tree.file("c/new", 100_007, 100_007);
+    let root = tree.path("c");
     run("chown", ["100000".as_ref(), root.as_os_str()]);
-    rechown::undo_at(&roots(&["0", "b"]), &tree.journal()).unwrap();
+    rechown::undo_at(&roots(&["b", "c"]), &tree.journal()).unwrap();
     let manifest = tree.manifest();
     for line in [
-        "/0' 0o40755 0 0 ",
-        "/0/new' 0o100644 7 7 ",
+        "/c' 0o40755 0 0 ",
+        "/c/new' 0o100644 7 7 ",
         "/b/file' 0o100644 5 5 ",
         "/b/stray' 0o100644 100005 5 ",
     ] {
