@@ -43,7 +43,10 @@ def make(image, kept):
     host.stop(name)
     source = host.mountpoint(host.volume(name, "var"))
     shutil.rmtree(f"{source}/log/journal")
-    (kept.parent / "new").mkdir(parents=True)
-    run("cp", "-a", "--reflink=auto", f"{source}/.", kept.parent / "new")
-    (kept.parent / "new").rename(kept)
+    # Another image's may be in the making beside it, or one may have been cut off.
+    new = kept.with_name(f"new-{image}")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    run("cp", "-a", "--reflink=auto", f"{source}/.", new)
+    new.rename(kept)
     host.down(name)
