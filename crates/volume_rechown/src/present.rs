@@ -7,15 +7,16 @@ use rechown::{Counts, Report, Sample, Survey, Unmapped};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// What a run did.
+/// What a run did. To finish one that was cut short is a change even where no owner was left to change.
 pub fn done(plan: &Plan, tree: &Tree, report: &Report) -> Outcome {
-    let outcome = outcome(plan, tree, report.changed, &report.counts)
+    let changed = report.changed || report.resumed;
+    let outcome = outcome(plan, tree, changed, &report.counts)
         .returning("resumed", report.resumed)
         .returning("seconds", report.seconds);
     with_unmapped(outcome, &report.unmapped)
 }
 
-/// What a run would do. One that was cut short is finished even where no owner is left to change.
+/// What a run would do.
 pub fn planned(plan: &Plan, tree: &Tree, survey: &Survey, begun: bool) -> Outcome {
     let changed = !matches!(plan, Plan::Nothing) && (begun || !survey.source.is_empty());
     with_unmapped(
