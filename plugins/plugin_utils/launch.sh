@@ -5,7 +5,7 @@
 #   store REMOTE_TMP MODULE ARCH=SHA256...   caches the executable that comes on standard input
 
 # Splitting what ls prints into fields is meant:
-# shellcheck disable=SC2046
+# shellcheck shell=sh disable=SC2046
 set -f
 HOME=${HOME:-/nonexistent}
 verb=$1 remote_tmp=$2 module=$3

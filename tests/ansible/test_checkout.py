@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY
+from controller import REPOSITORY
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith('ANSIBLE_')}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import MACHINE, STAND_IN
+from controller import MACHINE, STAND_IN
 
 MODULE = 'bulkhead.hosts.userns_remap'
 TASK = {MODULE: {'state': 'enabled', 'timeout': 30}}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import MACHINE, REPOSITORY
+from controller import MACHINE, REPOSITORY
 
 LAUNCH = REPOSITORY / 'plugins' / 'plugin_utils' / 'launch.sh'
 PROGRAM = b'#!/bin/sh\necho ran "$0"; cat\n'

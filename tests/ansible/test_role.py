@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from conftest import MACHINE, REPOSITORY
+from controller import MACHINE, REPOSITORY
 
 RECORDER = f"""#!{sys.executable} -I
 # \x7f

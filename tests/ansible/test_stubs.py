@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ansible.module_utils import basic
-from conftest import MACHINE, REPOSITORY
+from controller import MACHINE, REPOSITORY
 
 STUBS = sorted((REPOSITORY / 'plugins' / 'modules').glob('*.py'))
 
