@@ -11,7 +11,7 @@ use std::{
 
 /// Runs its arguments where the first is seen as /var/lib/bulkhead and the second holds files for /etc.
 const ISOLATE: &str = r#"set -e
-mkdir -p /var/lib/bulkhead
+mkdir -p -m 0700 /var/lib/bulkhead
 mount --bind "$1" /var/lib/bulkhead
 for name in passwd subuid subgid; do mount --bind "$2/$name" "/etc/$name"; done
 shift 2
