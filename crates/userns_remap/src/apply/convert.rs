@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use host::files;
 use idmap::IdMaps;
 use nix::unistd::{Gid, Uid};
-use rechown::{Progress, Report};
+use rechown::Report;
 use serde_json::Value;
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -107,20 +107,10 @@ pub fn shift(
     })
 }
 
-/// Translates it back, with all that has been written since, new layers and volumes too. Of a shift that
-/// was cut off, only its own journal knows what changing owners destroyed.
-pub fn unshift(engine_root: &Path, maps: &IdMaps, keep: &Keep) -> Result<()> {
-    let forward = journal("shift");
-    match rechown::recorded(&forward)?.map(|record| record.progress) {
-        None => {}
-        Some(Progress::Complete) => {
-            let trees = layout::shifted_trees(engine_root, keep)?;
-            rechown::shift_leaving_strays(&trees, &maps.invert(), &journal("unshift"))?;
-        }
-        Some(Progress::Begun | Progress::UndoBegun) => {
-            rechown::undo(&forward)?;
-        }
-    }
+/// Translates it back, with all that has been written since, in new layers and volumes too.
+pub fn unshift(engine_root: &Path, keep: &Keep) -> Result<()> {
+    let trees = layout::shifted_trees(engine_root, keep)?;
+    rechown::undo_at(&trees, &journal("shift"))?;
     Ok(())
 }
 

@@ -194,11 +194,8 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
             convert::own(engine_root, data_root, *ids, direction.reversed())?;
         }
         Step::Shift {
-            engine_root,
-            maps,
-            keep,
-            ..
-        } => convert::unshift(engine_root, maps, keep)?,
+            engine_root, keep, ..
+        } => convert::unshift(engine_root, keep)?,
         Step::RewriteContainers {
             engine_root,
             from,
