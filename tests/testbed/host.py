@@ -169,7 +169,8 @@ def down(name):
 def inventory(connection="ssh"):
     """An Ansible inventory of all hosts as YAML (JSON being YAML); `connection` is ssh or docker."""
     hosts = {}
-    for name in names():
+    # A host may be taken down by somebody else meanwhile.
+    for name in filter(inspect, names()):
         if connection == "ssh":
             hosts[name] = {
                 "ansible_host": address(name),

@@ -84,7 +84,8 @@ def decode_acl(value):
 
 
 def decode_capability(value):
-    """A version 2 capability is one of version 3 whose root is the host's; linux/capability.h."""
+    """linux/capability.h. Version 2 names no root: a container honours it in its user
+    namespace, too (seen on Linux 6.18), so that a shift has nothing to change."""
     magic, permitted, inheritable, permitted_high, inheritable_high = struct.unpack_from("<5I", value)
     version = magic >> 24
     if version not in (2, 3):
@@ -93,7 +94,7 @@ def decode_capability(value):
         "effective": bool(magic & 1),
         "permitted": permitted | permitted_high << 32,
         "inheritable": inheritable | inheritable_high << 32,
-        "rootid": struct.unpack_from("<I", value, 20)[0] if version == 3 else 0,
+        "rootid": struct.unpack_from("<I", value, 20)[0] if version == 3 else None,
     }
 
 
@@ -121,14 +122,18 @@ def translate_entry(entry, start, count):
             raise ValueError(f"{entry['path']}: id {number} is outside 0–{count - 1}")
         return start + number
 
+    def shifted_root(capability):
+        if capability is None or capability["rootid"] is None:
+            return capability
+        return {**capability, "rootid": shifted(capability["rootid"])}
+
     return {
         **entry,
         "uid": shifted(entry["uid"]),
         "gid": shifted(entry["gid"]),
         "acls": {name: [[tag, permissions, number if number is None else shifted(number)]
                         for tag, permissions, number in acl] for name, acl in entry["acls"].items()},
-        "capability": entry["capability"] and
-        {**entry["capability"], "rootid": shifted(entry["capability"]["rootid"])},
+        "capability": shifted_root(entry["capability"]),
     }
 
 

@@ -36,19 +36,24 @@ class ManifestTest(unittest.TestCase):
         named = {entry[2] for entry in tree["acl"]["acls"]["system.posix_acl_access"] if entry[0] == "user"}
         self.assertEqual(named, {5, 999})
         self.assertEqual(tree["capable"]["capability"],
-                         {"effective": True, "permitted": 1 << 10 | 1 << 13, "inheritable": 0, "rootid": 0})
+                         {"effective": True, "permitted": 1 << 10 | 1 << 13, "inheritable": 0, "rootid": None})
 
     def test_capability_of_another_root_has_its_id(self):
         subprocess.run(["setcap", "-n", "165536", "cap_net_raw+ep", self.tree / "capable"], check=True)
         self.assertEqual(self.read()["capable"]["capability"]["rootid"], 165536)
 
     def test_translation_moves_every_id(self):
+        subprocess.run(["setcap", "-n", "999", "cap_net_raw+ep", self.tree / "capable"], check=True)
         before = self.read()
         shifted = manifest.translate(before, 165536, 65536)
         self.assertEqual(shifted["dir-65534"]["uid"], 165536 + 65534)
         self.assertEqual(shifted["acl"]["acls"]["system.posix_acl_access"][1], ["user", 6, 165541])
-        self.assertEqual(shifted["capable"]["capability"]["rootid"], 165536)
+        self.assertEqual(shifted["capable"]["capability"]["rootid"], 165536 + 999)
         self.assertEqual(shifted["acl"]["sha256"], before["acl"]["sha256"])
+
+    def test_translation_leaves_a_capability_without_a_root_alone(self):
+        before = self.read()
+        self.assertEqual(manifest.translate(before, 165536, 65536)["capable"]["capability"], before["capable"]["capability"])
 
     def test_translation_refuses_an_id_outside_the_map(self):
         with self.assertRaisesRegex(ValueError, "id 65534 is outside 0–999"):
