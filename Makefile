@@ -60,7 +60,7 @@ lint: ## formatting, clippy, ansible-lint, shellcheck, Python syntax
 	@$(PREPARE) lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	ansible-lint --quiet
+	ansible-lint -q
 	git grep -lE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash' -- ':!*.md' | xargs shellcheck
 	git ls-files -z '*.py' | xargs -0 python3 -m compileall -q
 

@@ -20,7 +20,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "tools")]
 
 from session import session  # noqa: E402
 from testbed import host, pristine, workload  # noqa: E402
-from testbed.base import wait_for  # noqa: E402
+from testbed.base import Failure, wait_for  # noqa: E402
 
 REPOSITORY = TESTS.parent
 SCRATCH = REPOSITORY / "build" / "demo"
@@ -243,4 +243,7 @@ def each(do):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit(f"demo: {failure}")
