@@ -1,0 +1,78 @@
+"""The test hosts: one for each Debian, made anew only where a test needs it or left it broken."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+pytest.register_assert_rewrite("machine", "playbooks", "small")
+
+import small  # noqa: E402
+from hosts import HOSTS  # noqa: E402
+from machine import EXECUTABLE, FAULTS, Machine  # noqa: E402
+from testbed import host  # noqa: E402
+
+MACHINES = {}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: takes hours; only with -m soak")
+    if not config.option.markexpr:
+        config.option.markexpr = "not soak"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With pytest-xdist, `-n 2` runs the two Debians side by side: one worker to a host."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByHost(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return next(host.id for host in HOSTS if host.id in nodeid)
+
+    return ByHost(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    machine = item.funcargs.get("machine")
+    if machine and report.failed:
+        machine.holds = None
+    return report
+
+
+def pytest_sessionfinish():
+    for name in MACHINES:
+        host.down(name)
+
+
+@pytest.fixture(scope="session", params=HOSTS)
+def machine(request):
+    """The host, whatever it holds."""
+    for executable in (EXECUTABLE, FAULTS):
+        assert executable.exists(), f"there is no {executable}: make build faults"
+    name, image = request.param
+    return MACHINES.setdefault(name, Machine(name, image))
+
+
+@pytest.fixture
+def small_host(machine):
+    """The small workload on a plain engine, as it was after it was set up."""
+    if machine.holds == "small":
+        small.bring(machine, "plain")
+    if machine.holds != "small" or machine.inventory() != machine.before:
+        machine.before = small.set_up(machine)
+        machine.holds = "small"
+    small.forget_states(machine)
+    return machine
+
+
+@pytest.fixture
+def remapped_host(small_host):
+    """The small workload on a remapped engine."""
+    small.bring(small_host, "remapped")
+    small.forget_states(small_host)
+    return small_host

@@ -1,0 +1,48 @@
+"""A container that is set to stay in the host's user namespace does so, with what it wrote, both ways."""
+
+import pytest
+
+import small
+
+NAME = "onhost"
+RUN = ("docker run -d --name onhost --userns=host --network host -v hostdata:/data --stop-timeout 1 "
+       "bulkhead/busybox sh -c 'trap exit TERM; while :; do sleep 0.2; done'")
+WRITE = "mkdir -p /own; for id in 0 33 999; do touch /own/$id /data/$id; chown $id:$id /own/$id /data/$id; done"
+
+
+@pytest.fixture
+def host_with_onhost(small_host):
+    machine = small_host
+    machine.holds = None
+    machine.sh(RUN)
+    machine.docker("exec", NAME, "sh", "-c", WRITE)
+    return machine
+
+
+def owners(machine, *paths):
+    """The owners on disk of what lies in directories."""
+    return [machine.said("find", path, "-mindepth", "1", "-printf", "%f %U:%G\n").splitlines() for path in paths]
+
+
+def test_it_lives_on_in_the_hosts_namespace_with_its_layer_and_volume_unshifted(host_with_onhost):
+    machine = host_with_onhost
+    before = machine.inventory()
+    for state in ("enabled", "disabled"):
+        result = machine.remap(state=state)
+        assert not result.get("failed"), result["msg"]
+        assert machine.inventory() == before
+        assert machine.docker("exec", NAME, "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]
+        written = owners(machine, f"{machine.layer(NAME)}/own", f"{machine.engine_root}/volumes/hostdata/_data")
+        assert [sorted(found) for found in written] == [["0 0:0", "33 33:33", "999 999:999"]] * 2
+        assert machine.docker("exec", NAME, "stat", "-c", "%u", "/own/33", "/data/999").split() == ["33", "999"]
+        remapped = machine.docker("exec", "worker", "cat", "/proc/self/uid_map").split()[1]
+        assert (remapped != "0") == (state == "enabled")
+
+
+def test_a_volume_shared_with_a_remapped_container_is_refused(host_with_onhost):
+    machine = host_with_onhost
+    machine.sh("docker create --name sharer -v hostdata:/data bulkhead/busybox true")
+    result = machine.remap(state="enabled")
+    assert result["failed"]
+    assert "volume hostdata is shared between containers" in result["msg"]
+    assert small.state(machine)["state"] == "plain"
