@@ -49,11 +49,13 @@ def junit(_status, _log, report):
     return len(cases) - len(bad) - len(skipped), len(bad)
 
 
-def pytest(path, marker="not soak", minutes=15):
-    options = ["-q", "-p", "no:cacheprovider", "-m", marker, "--junitxml={xml}"]
-    return Suite(["python", "-m", "pytest", *options, path], junit, minutes)
+def pytest(path, *options, minutes=15):
+    always = ["-q", "-p", "no:cacheprovider", "--junitxml={xml}"]
+    return Suite(["python", "-m", "pytest", *always, *options, path], junit, minutes)
 
 
+# One worker to a host.
+HOSTS_SIDE_BY_SIDE = ("-n", "2")
 SUITES = {
     "lint": Suite(["make", "-s", "lint"], whole),
     "cargo": Suite(["cargo", "test", "--workspace", "--no-fail-fast"],
@@ -63,10 +65,10 @@ SUITES = {
     "testbed": pytest("tests/testbed"),
     "molecule-default": Suite(["molecule", "test"], whole),
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
-    "e2e": pytest("tests/e2e", minutes=25),
+    "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=25),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
-ON_DEMAND = {"soak": pytest("tests/e2e", marker="soak", minutes=600)}
+ON_DEMAND = {"soak": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, "-m", "soak", minutes=600)}
 
 
 def main():
