@@ -120,7 +120,13 @@ fn with_its_words(error: anyhow::Error, since: SystemTime) -> anyhow::Error {
         .unwrap_or_default()
         .as_secs();
     let since = format!("@{seconds}");
-    let journal = ["journalctl", "--identifier", "dockerd", "--since", &since];
+    // Only what the unit's processes wrote, whatever they are called, not what systemd says of them.
+    let journal = [
+        "journalctl",
+        "_SYSTEMD_UNIT=docker.service",
+        "--since",
+        &since,
+    ];
     let form = ["--no-pager", "--output", "cat", "--lines", "8"];
     match run(journal.iter().chain(&form)).stdout() {
         Ok(words) if !words.trim().is_empty() => {
