@@ -120,9 +120,17 @@ fn check_free(ids: &Ids, ranges: &[SubRange]) -> Result<()> {
         .into_iter()
         .flatten()
         .collect();
-    for range in ranges {
-        ids.subuid.check_free(*range, &own)?;
-        ids.subgid.check_free(*range, &own)?;
+    for (file, subids) in [(Kind::Uid, &ids.subuid), (Kind::Gid, &ids.subgid)] {
+        for range in ranges {
+            if let Err(taken) = subids.check_free(*range, &own) {
+                bail!(
+                    "in {} the {taken}: containers could touch that account's files; leave subid_start \
+                     out to get a free range, or give {} another in both files",
+                    file.path(),
+                    ids.name
+                );
+            }
+        }
     }
     Ok(())
 }
