@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MACHINE := $(shell uname -m)
-ARCH ?= $(MACHINE)
+ARCH := $(MACHINE)
 TRIPLE := $(ARCH)-unknown-linux-gnu
 MODULES := userns_remap volume_rechown
 PREPARE := tests/tools/prepare
