@@ -29,7 +29,7 @@ def main():
 
 def state():
     """`state` is the one that every other part agrees on, else `half-moved`."""
-    roots = {DATA_ROOT: "plain", **{os.path.join(DATA_ROOT, name): "remapped" for name in os.listdir(DATA_ROOT)
+    roots = {DATA_ROOT: "plain", **{os.path.join(DATA_ROOT, name): "remapped" for name in listing(DATA_ROOT)
                                     if re.fullmatch(r"\d+\.\d+", name)}}
     filled = {path: world for path, world in roots.items()
               if any(listing(os.path.join(path, part)) for part in ENGINE_PARTS)}

@@ -2,12 +2,11 @@
 
 import json
 
+import small
 from machine import STATE
 from playbooks import start
 from testbed import engine, host
 from testbed.base import wait_for
-
-import small
 
 # The processes from the module up to the server of its SSH connection.
 CUT = """
@@ -46,3 +45,17 @@ def test_a_change_whose_reader_is_gone_is_carried_to_its_end(small_host):
     wait_for("the result", lambda: machine.exists(f"{STATE}/userns_remap.result.json"), 10)
     assert machine.remap(state="enabled")["previous_result"]["changed"]
     small.assert_whole(machine, machine.before, "remapped")
+
+
+def test_an_interrupted_change_is_taken_back(small_host):
+    machine = small_host
+    machine.write("/run/arguments.json", json.dumps({"state": "enabled"}))
+    engine.docker("exec", "-d", host.container(machine.name), "sh", "-c",
+                  "userns_remap /run/arguments.json >/run/said; touch /run/ended")
+    wait_for("the change", lambda: machine.exists(f"{STATE}/in-progress/hold"), 60)
+    machine.sh("rm -f /run/ended; pkill -TERM -x userns_remap")
+    wait_for("the change ending", lambda: machine.exists("/run/ended"), 60)
+    result = json.loads(machine.read("/run/said"))
+    assert result["failed"] and "taken back" in result["msg"], result
+    small.assert_whole(machine, machine.before, "plain")
+    small.assert_engine_ran_on_clean_states_only(machine)

@@ -1,30 +1,47 @@
 """What the engine keeps for itself is, after a conversion in place, whose and how a fresh engine makes it:
 anything more given to container root is CVE-2021-21284 again."""
 
+import pytest
+
 from testbed import layout
 
+RUNNING = ("running", "shareable", "child")
 
-def test_the_engines_own_entries_are_those_of_a_fresh_remapped_engine(small_host):
-    machine = small_host
+
+@pytest.fixture(scope="module")
+def layouts(machine):
+    """The data root of a fresh plain and a fresh remapped engine, and what conversion there and back makes
+    of the plain one."""
+    if not machine.holds:
+        machine.set_up_busy()
     machine.holds = None
-    layout.of_fresh_host(machine.name, "plain")
+    found = {"fresh plain": fresh(machine, "plain")}
     machine.sh("rm -f /etc/docker/daemon.json")
-    result = machine.remap(state="enabled", subid_start=layout.START)
-    assert not result.get("failed"), result["msg"]
-    converted = layout.of_host(machine.name)
-    fresh = layout.of_fresh_host(machine.name, "remapped")
-    assert {path: (rows, fresh[path]) for path, rows in converted.items() if path in fresh and rows != fresh[path]} == {}
-    assert converted.keys() ^ fresh.keys() == set()
-
-
-def test_the_way_back_leaves_the_entries_of_a_fresh_plain_engine(small_host):
-    machine = small_host
-    machine.holds = None
-    layout.of_fresh_host(machine.name, "plain")
-    fresh = layout.of_host(machine.name)
     for state in ("enabled", "disabled"):
-        result = machine.remap(state=state)
+        # Each would take its whole time-out to stop.
+        machine.docker("kill", *RUNNING)
+        result = machine.remap(state=state, **({"subid_start": layout.START} if state == "enabled" else {}))
         assert not result.get("failed"), result["msg"]
-    found = layout.of_host(machine.name)
-    assert {path: (rows, fresh[path]) for path, rows in found.items() if path in fresh and rows != fresh[path]} == {}
-    assert found.keys() ^ fresh.keys() == set()
+        machine.docker("start", *RUNNING)
+        found[state] = layout.of_host(machine.name)
+    return found | {"fresh remapped": fresh(machine, "remapped")}
+
+
+def fresh(machine, mode):
+    layout.of_fresh_host(machine.name, mode)
+    # The one is refused; the other's layer stays as the host's.
+    machine.docker("volume", "rm", "optvol")
+    machine.docker("rm", "-f", "hostns")
+    # A stop takes away what builds have left, in a conversion as here.
+    machine.docker("kill", *RUNNING)
+    machine.sh("systemctl restart docker")
+    machine.docker("start", *RUNNING)
+    return layout.of_host(machine.name)
+
+
+@pytest.mark.parametrize(("state", "peer"), [("enabled", "fresh remapped"), ("disabled", "fresh plain")])
+def test_the_engines_own_entries_are_those_of_a_fresh_engine(layouts, state, peer):
+    found, expected = layouts[state], layouts[peer]
+    common = found.keys() & expected.keys()
+    assert {path: (found[path], expected[path]) for path in sorted(common) if found[path] != expected[path]} == {}
+    assert sorted(found.keys() ^ expected.keys()) == []
