@@ -13,7 +13,7 @@ exec /usr/sbin/dockerd "$@"
 """
 DROP_IN = """[Service]
 ExecStart=
-ExecStart=/usr/local/lib/wrapper/dockerd -H fd:// --containerd=/run/containerd/containerd.sock
+ExecStart=/usr/local/bin/dockerd-wrapper -H fd:// --containerd=/run/containerd/containerd.sock
 """
 ORIGINAL = '{ "log-opts": {"max-size":"5m"},\n\n"live-restore" :false}'
 PICKY = ("read -r inside outside size </proc/self/uid_map; if [ $outside != 0 ]; then echo no home at $outside >&2; exit 3; fi; "
@@ -44,7 +44,7 @@ def assert_as_before(machine, inventory, before):
 
 def test_from_an_engine_that_does_not_start(configured_host):
     machine = configured_host
-    machine.write("/usr/local/lib/wrapper/dockerd", WRAPPER, mode="0755")
+    machine.write("/usr/local/bin/dockerd-wrapper", WRAPPER, mode="0755")
     machine.write("/etc/systemd/system/docker.service.d/20-flags.conf", DROP_IN)
     machine.sh("systemctl daemon-reload; systemctl restart docker; docker start worker")
     inventory, before = machine.inventory(), data(machine)
