@@ -27,7 +27,8 @@ def launch(request, tmp_path):
         pytest.skip(f'needs {shell[0]}')
     home = tmp_path / 'home'
     home.mkdir()
-    mounts = ''.join(f'mount -t tmpfs -o noexec none {path} && ' for path in ELSEWHERE)
+    # Without systemd there is no /run/user.
+    mounts = ''.join(f'mkdir -p {path} && mount -t tmpfs -o noexec none {path} && ' for path in ELSEWHERE)
 
     def run(verb, stdin=b'', home=home, mount='', remote_tmp='/var/tmp', digest=DIGEST):
         command = [*shell, LAUNCH, verb, remote_tmp, 'module', 'm68k=0', f'{MACHINE}={digest}']

@@ -75,6 +75,13 @@ pub fn shifted_trees(engine_root: &Path, keep: &Keep) -> Result<Vec<PathBuf>> {
     Ok(trees.filter(|tree| tree.is_dir()).collect())
 }
 
+/// Whether one of the [`shifted_trees`] lies in `overlay2/<id>-init`, which the engine fills with mount
+/// points and `/etc/mtab`, some of them as host root also when remapped.
+pub fn is_of_init_layer(tree: &Path) -> bool {
+    let layer = tree.parent().and_then(Path::file_name);
+    layer.is_some_and(|name| name.to_string_lossy().ends_with("-init")) && !tree.ends_with("_data")
+}
+
 /// The directories in a directory, sorted, but for those that are left out; none where it is missing.
 pub fn directories(parent: &Path, leave_out: impl Fn(&String) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = vec![];

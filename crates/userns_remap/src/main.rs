@@ -23,9 +23,15 @@ use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Context as _, Result, bail, ensure};
 use apply::Context;
 use args::Args;
+use observe::Surveys;
 use paths::{IN_PROGRESS, STATE};
 use plan::Plan;
-use std::{path::Path, process::ExitCode, time::Duration};
+use rechown::Sample;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 use step::Direction;
 use transaction::{Recovery, Store};
 
@@ -152,22 +158,34 @@ fn survey(plan: &mut Plan) -> Result<()> {
     let Some(shift) = &plan.shift else {
         return Ok(());
     };
-    let survey = observe::survey(&shift.engine_root, &shift.keep, &shift.maps)?;
-    ensure!(
-        survey.boundaries.is_empty(),
-        "refused, nothing was changed: mounts inside the data: {}",
-        survey.boundaries
-    );
-    match (survey.refusal(), shift.direction) {
-        (Some(rechown::Error::Mixed { target, .. }), Direction::ToPlain) => {
-            plan.warnings.push(format!(
-                "files that the host itself wrote among the containers' keep their owners: {target}"
-            ))
+    let (root, keep, direction) = (&shift.engine_root, &shift.keep, shift.direction);
+    let Surveys {
+        init_layers,
+        others,
+    } = observe::surveys(root, keep, &shift.maps)?;
+    for (survey, of_containers) in [(init_layers, false), (others, true)] {
+        ensure!(
+            survey.boundaries.is_empty(),
+            "refused, nothing was changed: mounts inside the data: {}",
+            survey.boundaries
+        );
+        match (survey.refusal(), direction) {
+            (Some(rechown::Error::Mixed { target, .. }), Direction::ToPlain) => {
+                let immutable = Some(survey.immutable).filter(|found| !found.is_empty());
+                let refusal = immutable.map(rechown::Error::Immutable);
+                plan.refusals.extend(refusal.map(|error| error.to_string()));
+                let warning = of_containers.then(|| host_files(&target));
+                plan.warnings.extend(warning);
+            }
+            (Some(refusal), _) => plan.refusals.push(refusal.to_string()),
+            (None, _) => {}
         }
-        (Some(refusal), _) => plan.refusals.push(refusal.to_string()),
-        (None, _) => {}
     }
     Ok(())
+}
+
+fn host_files(found: &Sample<PathBuf>) -> String {
+    format!("files that the host itself wrote among the containers' keep their owners: {found}")
 }
 
 /// That an earlier run was brought to an end is a change, and stays in the result even of a failure.

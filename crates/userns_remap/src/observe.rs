@@ -13,6 +13,7 @@ use host::{
     files, mounts, systemd,
 };
 use idmap::{IdMaps, subid::Subids};
+use rechown::Survey;
 use std::{
     collections::BTreeMap,
     fs,
@@ -122,10 +123,22 @@ pub fn host(args: &Args) -> Result<Observed> {
     })
 }
 
+/// What is in the trees that would be shifted: those the engine itself fills before a container's first
+/// start, and those it leaves to containers.
+pub struct Surveys {
+    pub init_layers: Survey,
+    pub others: Survey,
+}
+
 /// Reads every tree that would be shifted and counts what the maps do to it.
-pub fn survey(engine_root: &Path, keep: &layout::Keep, maps: &IdMaps) -> Result<rechown::Survey> {
-    let roots = layout::shifted_trees(engine_root, keep)?;
-    Ok(rechown::survey(&roots, maps)?)
+pub fn surveys(engine_root: &Path, keep: &layout::Keep, maps: &IdMaps) -> Result<Surveys> {
+    let trees = layout::shifted_trees(engine_root, keep)?.into_iter();
+    let (init_layers, others): (Vec<_>, Vec<_>) =
+        trees.partition(|tree| layout::is_of_init_layer(tree));
+    Ok(Surveys {
+        init_layers: rechown::survey(&init_layers, maps)?,
+        others: rechown::survey(&others, maps)?,
+    })
 }
 
 /// `/var/lib/docker/165536.165536` under remap is the data root `/var/lib/docker`.

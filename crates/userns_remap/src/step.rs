@@ -122,7 +122,7 @@ pub struct Configure {
 pub struct Inventory {
     pub images: Vec<String>,
     pub containers: Vec<String>,
-    /// Without the default bridge, which the engine makes anew, with a new id, at every start.
+    /// Those that users made.
     pub networks: Vec<String>,
     pub volumes: Vec<String>,
 }
@@ -134,7 +134,11 @@ impl Inventory {
         networks: &[Network],
         volumes: &[Volume],
     ) -> Inventory {
-        let user_networks = networks.iter().filter(|network| network.name != "bridge");
+        // The others the engine makes itself: the default bridge anew, with a new id, at every start.
+        let own = ["bridge", "host", "none"];
+        let user_networks = networks
+            .iter()
+            .filter(|network| !own.contains(&network.name.as_str()));
         Inventory {
             images,
             containers: sorted(containers.iter().map(|container| container.id.clone())),

@@ -17,11 +17,16 @@ for name in passwd subuid subgid; do mount --bind "$2/$name" "/etc/$name"; done
 shift 2
 exec "$@""#;
 
+/// Without links on the way: the module names files by their real paths.
+fn scratch() -> PathBuf {
+    fs::canonicalize(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
 struct Host(tempfile::TempDir);
 
 impl Host {
     fn new() -> Self {
-        let host = Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        let host = Self(tempfile::tempdir_in(scratch()).unwrap());
         for directory in ["state", "etc", "data/sub"] {
             fs::create_dir_all(host.path(directory)).unwrap();
         }

@@ -21,6 +21,11 @@ pub fn maps() -> IdMaps {
     IdMaps::parse(&["0:100000:65536"]).unwrap()
 }
 
+/// Without links on the way: the modules name files by their real paths.
+fn scratch() -> PathBuf {
+    fs::canonicalize(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
 /// A directory of its own on a real file system, gone at the end.
 pub struct Tree(tempfile::TempDir);
 
@@ -31,7 +36,7 @@ impl Tree {
             rustix::process::geteuid().is_root(),
             "these tests change owners: run them as root"
         );
-        let tree = Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        let tree = Self(tempfile::tempdir_in(scratch()).unwrap());
         fs::create_dir(tree.root()).unwrap();
         tree
     }
