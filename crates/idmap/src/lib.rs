@@ -11,6 +11,7 @@
 //! # Ok::<(), idmap::Error>(())
 //! ```
 
+mod detour;
 mod error;
 mod extent;
 mod map;

@@ -102,14 +102,17 @@ impl IdMap {
     /// it has done and what it has yet to do never look alike. An id mapped onto itself does no harm.
     #[must_use]
     pub fn is_disjoint(&self) -> bool {
-        let moving = || {
-            self.0
-                .iter()
-                .filter(|extent| extent.container != extent.host)
-        };
-        moving().all(|a| {
-            moving().all(|b| a.container + a.size <= b.host || b.host + b.size <= a.container)
+        self.moving().all(|a| {
+            self.moving()
+                .all(|b| a.container + a.size <= b.host || b.host + b.size <= a.container)
         })
+    }
+
+    /// The extents that do not leave ids where they are.
+    pub(crate) fn moving(&self) -> impl Iterator<Item = &Extent> {
+        self.0
+            .iter()
+            .filter(|extent| extent.container != extent.host)
     }
 
     /// The extents, sorted by container id.

@@ -77,4 +77,25 @@ impl IdMaps {
     pub fn is_disjoint(&self) -> bool {
         self.uid.is_disjoint() && self.gid.is_disjoint()
     }
+
+    /// Disjoint maps that do what these do, one after the other: these themselves where they are, else two by
+    /// way of ids that are not in `taken`, see [`IdMap::detour`]. `None` where there is no such way.
+    #[must_use]
+    pub fn passes(&self, taken: &[u32]) -> Option<Vec<Self>> {
+        if self.is_disjoint() {
+            return Some(vec![self.clone()]);
+        }
+        let split = |map: &IdMap| match map.is_disjoint() {
+            true => Some([map.clone(), IdMap::identity()]),
+            false => map.detour(taken),
+        };
+        let ([uid, uid_onward], [gid, gid_onward]) = (split(&self.uid)?, split(&self.gid)?);
+        Some(vec![
+            Self { uid, gid },
+            Self {
+                uid: uid_onward,
+                gid: gid_onward,
+            },
+        ])
+    }
 }

@@ -1,7 +1,7 @@
 use crate::{
     Error, IdMaps, Report, fragile,
     ids::Sides,
-    journal::{Journal, with_suffix},
+    journal::{Journal, Note, with_suffix},
     roots::{self, Root},
     shift as pass,
     stray::{self, Strays},
@@ -47,16 +47,16 @@ fn run<P: AsRef<Path>>(
     strays: Strays,
 ) -> Result<Report, Error> {
     let start = Instant::now();
-    if !maps.is_disjoint() {
-        return Err(Error::Overlapping);
-    }
     let roots = roots::resolve(roots)?;
     let mut report = match pending(journal)? {
         None => fresh(&roots, maps, journal, strays)?,
-        Some(former) if former.complete => fresh(&roots, maps, journal, strays)?,
-        Some(former) if former.is_of(maps, &roots) => Report {
+        Some(former) if former.is_complete() => fresh(&roots, maps, journal, strays)?,
+        Some(former) if former.left.is_some() => {
+            return Err(Error::UndoPending(journal.to_owned()));
+        }
+        Some(mut former) if former.is_of(maps, &roots) => Report {
             resumed: true,
-            ..convert(&former, journal, strays)?
+            ..convert(&mut former, journal, Way::There(strays))?
         },
         Some(_) => return Err(Error::OtherJournal(journal.to_owned())),
     };
@@ -92,7 +92,7 @@ pub enum Progress {
 /// When the journal is there and cannot be read.
 pub fn recorded(journal: &Path) -> Result<Option<Record>, Error> {
     let undo = Journal::load(&of_undo(journal))?;
-    if undo.as_ref().is_some_and(|undo| undo.complete) {
+    if undo.as_ref().is_some_and(Journal::is_complete) {
         return Ok(None);
     }
     let record = |journal: Journal| Record {
@@ -101,7 +101,10 @@ pub fn recorded(journal: &Path) -> Result<Option<Record>, Error> {
             .iter()
             .map(|root| root.path.to_path_buf())
             .collect(),
-        progress: match (undo.is_some(), journal.complete) {
+        progress: match (
+            undo.is_some() || journal.left.is_some(),
+            journal.is_complete(),
+        ) {
             (true, _) => Progress::UndoBegun,
             (false, true) => Progress::Complete,
             (false, false) => Progress::Begun,
@@ -114,7 +117,7 @@ pub fn recorded(journal: &Path) -> Result<Option<Record>, Error> {
 /// The journal, once an undo that was over but for its clearing away is cleared away.
 fn pending(journal: &Path) -> Result<Option<Journal>, Error> {
     match Journal::load(&of_undo(journal))? {
-        Some(undo) if undo.complete => clear(journal)?,
+        Some(undo) if undo.is_complete() => clear(journal)?,
         Some(_) => return Err(Error::UndoPending(journal.to_owned())),
         None => {}
     }
@@ -134,9 +137,9 @@ fn fresh(roots: &[Root], maps: &IdMaps, path: &Path, strays: Strays) -> Result<R
         return Ok(untouched(survey));
     }
     roots::check_writable(roots)?;
-    let journal = Journal::new(maps, roots, survey);
+    let mut journal = Journal::new(maps, roots, survey).ok_or(Error::NoDetour)?;
     journal.write(path)?;
-    convert(&journal, path, strays)
+    convert(&mut journal, path, Way::There(strays))
 }
 
 fn untouched(survey: crate::Survey) -> Report {
@@ -149,18 +152,40 @@ fn untouched(survey: crate::Survey) -> Report {
     }
 }
 
-/// Runs the shift of a journal from wherever it is to its end.
-fn convert(journal: &Journal, path: &Path, strays: Strays) -> Result<Report, Error> {
+/// Which way a journal leads.
+#[derive(Clone, Copy)]
+enum Way {
+    There(Strays),
+    /// The strays of the shift that is taken back are made what they were.
+    Back,
+}
+
+/// Runs the passes of a journal from wherever it is to the end.
+fn convert(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error> {
     let roots = journal.roots();
-    let mut report = pass::run(&roots, &journal.maps)?;
-    let sides = Sides::new(&journal.maps);
-    fragile::give_back(&journal.fragile, &roots, Some(&sides), &mut report)?;
-    // Came after the survey. Left open, the journal still leads forward and back.
-    if strays == Strays::Refuse && !report.unmapped.is_empty() {
-        return Err(Error::Unmapped(report.unmapped));
+    let mut report = Report::default();
+    while let Some(maps) = journal.passes.get(journal.done) {
+        let pass = pass::run(&roots, maps)?;
+        report = Report {
+            changed: report.changed || pass.changed,
+            ..pass
+        };
+        let count = journal.done + 1;
+        let sides = Sides::new(&journal.after(count));
+        fragile::give_back(&journal.fragile, &roots, Some(&sides), &mut report)?;
+        match way {
+            // Came after the survey. Left open, the journal still leads forward and back.
+            Way::There(Strays::Refuse) if !report.unmapped.is_empty() => {
+                return Err(Error::Unmapped(report.unmapped));
+            }
+            Way::Back if count == journal.passes.len() => {
+                stray::restore(&journal.strays, &roots, &mut report)?;
+            }
+            _ => {}
+        }
+        roots::sync(&roots)?;
+        journal.note(path, Note::Done)?;
     }
-    roots::sync(&roots)?;
-    Journal::complete(path)?;
     Ok(report)
 }
 
@@ -189,27 +214,21 @@ fn take_back(journal: &Path, roots: Option<Vec<Root>>) -> Result<Report, Error> 
     let start = Instant::now();
     let undo = of_undo(journal);
     let mut report = match (Journal::load(&undo)?, Journal::load(journal)?) {
-        (Some(begun), _) if begun.complete => Report::default(),
-        (Some(begun), _) => Report {
+        (Some(begun), _) if begun.is_complete() => Report::default(),
+        (Some(mut begun), _) => Report {
             resumed: true,
-            ..inverse(&begun, Some(&Sides::new(&begun.maps)))?
+            ..convert(&mut begun, &undo, Way::Back)?
         },
         (None, None) => Report::default(),
-        (None, Some(shift)) if shift.complete => {
+        (None, Some(shift)) if shift.is_complete() => {
             let roots = roots.unwrap_or_else(|| shift.roots());
             carry_back(shift, &roots, &undo)?
         }
-        (None, Some(mut shift)) => {
-            shift.maps = shift.maps.invert();
-            Report {
-                resumed: true,
-                ..inverse(&shift, None)?
-            }
-        }
+        (None, Some(mut shift)) => Report {
+            resumed: true,
+            ..abandon(&mut shift, journal)?
+        },
     };
-    if Journal::load(&undo)?.is_some_and(|undo| !undo.complete) {
-        Journal::complete(&undo)?;
-    }
     clear(journal)?;
     report.seconds = start.elapsed().as_secs_f64();
     Ok(report)
@@ -226,18 +245,29 @@ fn carry_back(shift: Journal, roots: &[Root], undo: &Path) -> Result<Report, Err
         return Ok(untouched(survey));
     }
     roots::check_writable(roots)?;
-    let mut journal = Journal::new(&maps, roots, survey);
+    let mut journal = Journal::new(&maps, roots, survey).ok_or(Error::NoDetour)?;
     journal.take_strays(shift);
     journal.write(undo)?;
-    inverse(&journal, Some(&Sides::new(&maps)))
+    convert(&mut journal, undo, Way::Back)
 }
 
-/// Runs the maps of `journal`, and gives its files back their modes and capabilities: translated by `sides`,
-/// or as they were.
-fn inverse(journal: &Journal, sides: Option<&Sides>) -> Result<Report, Error> {
+/// Takes back what an interrupted shift has done so far.
+fn abandon(journal: &mut Journal, path: &Path) -> Result<Report, Error> {
     let roots = journal.roots();
-    let mut report = pass::run(&roots, &journal.maps)?;
-    fragile::give_back(&journal.fragile, &roots, sides, &mut report)?;
+    if journal.left.is_none() {
+        journal.note(path, Note::Undo)?;
+    }
+    let mut report = Report::default();
+    while let Some(last) = journal.left.and_then(|left| left.checked_sub(1)) {
+        let pass = pass::run(&roots, &journal.passes[last].invert())?;
+        report = Report {
+            changed: report.changed || pass.changed,
+            ..pass
+        };
+        roots::sync(&roots)?;
+        journal.note(path, Note::Undone)?;
+    }
+    fragile::give_back(&journal.fragile, &roots, None, &mut report)?;
     stray::restore(&journal.strays, &roots, &mut report)?;
     roots::sync(&roots)?;
     Ok(report)

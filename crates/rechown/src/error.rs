@@ -9,9 +9,9 @@ use std::{
 /// [`Unmapped`](Self::Unmapped) come before the first change.
 #[derive(Debug)]
 pub enum Error {
-    /// The maps turn an id into one that is itself still to be turned: what is done could not be told from
-    /// what is not.
-    Overlapping,
+    /// The maps turn ids into ones that are themselves still to be turned, and so many ids are taken that there
+    /// is no room to go by.
+    NoDetour,
     /// Ids on neither side of the maps.
     Unmapped(Sample<Unmapped>),
     /// Some ids are to be shifted and others are shifted already, and no journal tells why.
@@ -79,9 +79,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Overlapping => write!(
+            Self::NoDetour => write!(
                 f,
-                "the source and target ids of the map overlap: a shifted entry could not be told from one that is not"
+                "the source and target ids of the map overlap, and no range of ids is free to go by"
             ),
             Self::Unmapped(sample) => write!(f, "ids outside the map: {sample}"),
             Self::Mixed { source, target } => write!(

@@ -33,7 +33,7 @@ impl fmt::Display for Unmapped {
     }
 }
 
-/// Disjoint maps, both ways.
+/// Maps, both ways.
 pub(crate) struct Sides {
     uid: Side,
     gid: Side,

@@ -1,41 +1,84 @@
-//! The journal: one line of JSON, written whole before the first change, and a second line when all is done.
+//! The journal: one line of JSON, written whole before the first change, and a short line for every pass that
+//! is done or taken back.
 
 use crate::{Error, IdMaps, Survey, fragile::Fragile, roots::Root, stray::Stray};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-const COMPLETE: &[u8] = b"complete\n";
+/// What is noted after the first line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// The next pass is done.
+    Done,
+    /// From here on the only way is back.
+    Undo,
+    /// The last pass that was begun is taken back.
+    Undone,
+}
+
+impl Note {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Undo => "undo",
+            Self::Undone => "undone",
+        }
+    }
+}
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Journal {
     pub(crate) maps: IdMaps,
+    /// What leads there: disjoint maps, one after the other.
+    pub(crate) passes: Vec<IdMaps>,
     roots: Vec<Place>,
     pub(crate) fragile: Vec<Fragile>,
     pub(crate) strays: Vec<Stray>,
+    /// How many passes are done.
     #[serde(skip)]
-    pub(crate) complete: bool,
+    pub(crate) done: usize,
+    /// How many are yet to be taken back, once that was begun.
+    #[serde(skip)]
+    pub(crate) left: Option<usize>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Place(#[serde(with = "path")] PathBuf);
 
 impl Journal {
-    pub(crate) fn new(maps: &IdMaps, roots: &[Root], survey: Survey) -> Self {
-        Self {
+    /// `None` where no ids are free to go by.
+    pub(crate) fn new(maps: &IdMaps, roots: &[Root], survey: Survey) -> Option<Self> {
+        let outside: Vec<_> = survey.outside.iter().copied().collect();
+        Some(Self {
             maps: maps.clone(),
+            passes: maps.passes(&outside)?,
             roots: roots
                 .iter()
                 .map(|root| Place(root.path.to_path_buf()))
                 .collect(),
             fragile: survey.fragile,
             strays: survey.strays,
-            complete: false,
-        }
+            done: 0,
+            left: None,
+        })
+    }
+
+    /// Whether all of it is done and none of it taken back.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.done == self.passes.len() && self.left.is_none()
+    }
+
+    /// What the first `count` passes do together.
+    pub(crate) fn after(&self, count: usize) -> IdMaps {
+        let passes = self.passes.iter().take(count).cloned();
+        passes
+            .reduce(|before, pass| pass.compose(&before))
+            .unwrap_or_else(IdMaps::identity)
     }
 
     pub(crate) fn roots(&self) -> Vec<Root> {
@@ -70,8 +113,26 @@ impl Journal {
         let (line, rest) = bytes.split_at(end);
         let mut journal: Self = serde_json::from_slice(line)
             .map_err(|error| Error::BadJournal(path.to_owned(), error))?;
-        journal.complete = rest.strip_prefix(b"\n") == Some(COMPLETE);
+        // A line cut short by a crash counts as not written.
+        let whole = rest.split_inclusive(|&byte| byte == b'\n');
+        for line in whole.filter(|line| line.ends_with(b"\n")) {
+            journal.follow(line.trim_ascii_end());
+        }
         Ok(Some(journal))
+    }
+
+    fn follow(&mut self, line: &[u8]) {
+        let notes = [Note::Done, Note::Undo, Note::Undone];
+        match notes
+            .into_iter()
+            .find(|note| note.word().as_bytes() == line)
+        {
+            Some(Note::Done) => self.done += 1,
+            // The pass that was under way may have left its mark, too.
+            Some(Note::Undo) => self.left = Some((self.done + 1).min(self.passes.len())),
+            Some(Note::Undone) => self.left = self.left.map(|left| left.saturating_sub(1)),
+            None => {}
+        }
     }
 
     /// Puts the journal in place whole, and on the disk.
@@ -95,14 +156,20 @@ impl Journal {
         write().map_err(Error::at("write", path))
     }
 
-    /// Notes that all is done. A line cut short by a crash counts as not written.
-    pub(crate) fn complete(path: &Path) -> Result<(), Error> {
+    /// Notes how far it is, on the disk too. What a crash has left of a line is ended first.
+    pub(crate) fn note(&mut self, path: &Path, note: Note) -> Result<(), Error> {
         let write = || {
-            let mut file = OpenOptions::new().append(true).open(path)?;
-            file.write_all(COMPLETE)?;
+            let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+            let mut last = [b'\n'];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            let start = if last == *b"\n" { "" } else { "\n" };
+            file.write_all(format!("{start}{}\n", note.word()).as_bytes())?;
             file.sync_all()
         };
-        write().map_err(Error::at("write", path))
+        write().map_err(Error::at("write", path))?;
+        self.follow(note.word().as_bytes());
+        Ok(())
     }
 
     /// Removes the journal, if there, for good.

@@ -4,9 +4,11 @@
 //! id gets the id the map gives it, ids inside POSIX ACLs and file capabilities with it. Ids on neither
 //! side are refused before the first change, never guessed.
 //!
-//! Only disjoint maps ([`IdMaps::is_disjoint`]) are taken: then every id says by itself whether it is done,
-//! and an interrupted shift can go on, or back, from any point. What a change of owner destroys on the way
-//! (set-user-id and set-group-id bits, file capabilities) is written to a journal before the first change.
+//! Where source and target ids are disjoint, every id says by itself whether it is done, and an interrupted
+//! shift can go on, or back, from any point. Where they overlap, the shift goes in two such passes by way of
+//! ids that nobody has ([`idmap::IdMap::detour`]), and a journal says which pass is done; nothing is written
+//! down for a single file but what a change of owner destroys on the way (set-user-id and set-group-id bits,
+//! file capabilities), and that before the first change.
 //!
 //! ```no_run
 //! use idmap::{IdMaps, SubRange, docker};

@@ -12,6 +12,7 @@ use crate::{
 use rustix::fs::StatxAttributes;
 use serde::Serialize;
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -37,6 +38,9 @@ pub struct Survey {
     /// Entries from which the change of owner takes set-id bits or capabilities.
     #[serde(skip)]
     pub(crate) fragile: Vec<Fragile>,
+    /// The ids on neither side.
+    #[serde(skip)]
+    pub(crate) outside: BTreeSet<u32>,
     /// Entries with an id of the target side, if they were asked for.
     #[serde(skip)]
     pub(crate) strays: Vec<Stray>,
@@ -80,6 +84,7 @@ impl Survey {
         self.boundaries.merge(other.boundaries);
         self.immutable.merge(other.immutable);
         self.fragile.extend(other.fragile);
+        self.outside.extend(other.outside);
         self.strays.extend(other.strays);
     }
 }
@@ -87,11 +92,8 @@ impl Survey {
 /// Looks at all roots at once and changes nothing, not even access times.
 ///
 /// # Errors
-/// [`Error::Overlapping`], [`Error::NestedRoots`], or what the kernel said.
+/// [`Error::NestedRoots`], or what the kernel said.
 pub fn survey<P: AsRef<Path>>(roots: &[P], maps: &IdMaps) -> Result<Survey, Error> {
-    if !maps.is_disjoint() {
-        return Err(Error::Overlapping);
-    }
     run(&roots::resolve(roots)?, maps, Strays::Refuse)
 }
 
@@ -132,6 +134,7 @@ impl Visitor for Surveyor<'_> {
         }
         let mut verdict = examine(entry, self.sides, &mut self.buffer)?;
         for &(kind, id) in &verdict.ids.unmapped {
+            survey.outside.insert(id);
             let path = || entry.path();
             survey.unmapped.add(|| Unmapped {
                 path: path(),

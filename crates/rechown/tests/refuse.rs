@@ -107,14 +107,6 @@ fn immutable_and_append_only_entries_are_named() {
 }
 
 #[test]
-fn maps_that_overlap_themselves_are_refused() {
-    let tree = Tree::new();
-    let maps = IdMaps::parse(&["0:1000:65536"]).unwrap();
-    let error = rechown::shift(&[tree.root()], &maps, &tree.journal()).unwrap_err();
-    assert!(matches!(error, Error::Overlapping));
-}
-
-#[test]
 fn nested_and_repeated_roots_are_refused() {
     let tree = Tree::new();
     fs::create_dir_all(tree.path("a/b")).unwrap();

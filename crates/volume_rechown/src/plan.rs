@@ -101,6 +101,10 @@ pub fn from_record(state: State, maps: Option<&IdMaps>, record: Option<&Record>)
                 Some((Progress::Begun, other)) if other != maps => {
                     bail!("an earlier run by another map was interrupted: {way_out}")
                 }
+                // By its ids alone, a tree shifted by such a map looks like one that is not.
+                Some((Progress::Complete, same)) if same == maps && !maps.is_disjoint() => {
+                    Ok(Plan::Nothing)
+                }
                 _ => Ok(Plan::Shift(maps.clone())),
             }
         }
@@ -208,6 +212,21 @@ mod tests {
         ] {
             assert!(matches!(plan(&fine), Ok(Plan::Shift(_))));
         }
+    }
+
+    #[test]
+    fn only_the_record_tells_that_a_map_that_overlaps_itself_is_done() {
+        let done = |map: &str| {
+            let maps = IdMaps::parse(&[map]).unwrap();
+            let plan = from_record(
+                State::Shifted,
+                Some(&maps),
+                Some(&record(Progress::Complete, "0:5:10")),
+            );
+            matches!(plan, Ok(Plan::Nothing))
+        };
+        assert!(done("0:5:10"));
+        assert!(!done("0:6:10"));
     }
 
     #[test]

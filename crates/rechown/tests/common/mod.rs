@@ -157,7 +157,12 @@ impl Tree {
 
     /// As it has to be after a shift.
     pub fn shifted_manifest(&self) -> String {
-        self.listing(&[OFFSET.to_string()])
+        self.manifest_shifted_by(OFFSET)
+    }
+
+    /// As it has to be after container ids became that much higher.
+    pub fn manifest_shifted_by(&self, offset: u32) -> String {
+        self.listing(&[offset.to_string()])
     }
 
     fn listing(&self, arguments: &[String]) -> String {
