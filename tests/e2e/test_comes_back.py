@@ -63,7 +63,7 @@ def test_from_a_container_that_does_not_start(configured_host):
 
     result = machine.remap(state="enabled")
 
-    assert result["failed"]
+    assert result.get("failed"), result
     assert "container picky ran before and is now exited" in result["msg"]
     assert "no home at 165536" in result["msg"]
     assert_as_before(machine, inventory, before)
