@@ -60,7 +60,10 @@ impl Change<'_> {
             .chain(dependents)
             .cloned()
             .collect();
-        let mut steps = self.stop(running.clone(), units.clone());
+        let idle = observed.containers.iter();
+        let idle = idle.filter(|container| container.state.status != "running");
+        let idle: Vec<_> = idle.map(|container| container.id.clone()).collect();
+        let mut steps = self.stop(running.clone(), idle.clone(), units.clone());
         if self.in_place {
             steps.extend(self.convert());
         }
@@ -73,18 +76,18 @@ impl Change<'_> {
             },
         ]);
         if self.in_place {
-            steps.extend(self.see(running));
+            steps.extend(self.see(running, idle));
         }
         steps
     }
 
-    fn stop(&self, running: Vec<Running>, units: Vec<String>) -> Vec<Step> {
+    fn stop(&self, running: Vec<Running>, idle: Vec<String>, units: Vec<String>) -> Vec<Step> {
         let data_root = &self.observed.data_root;
         vec![
             Step::Guard {
                 needs: vec![data_root.clone()],
             },
-            Step::StopContainers { running },
+            Step::StopContainers { running, idle },
             Step::StopEngine { units },
             Step::Hold,
             Step::ProveStopped {
@@ -121,7 +124,7 @@ impl Change<'_> {
         ]
     }
 
-    fn see(&self, running: Vec<Running>) -> [Step; 2] {
+    fn see(&self, running: Vec<Running>, idle: Vec<String>) -> [Step; 2] {
         let observed = self.observed;
         let uid_start = match self.direction {
             Direction::ToRemapped => self.ids.0,
@@ -134,7 +137,11 @@ impl Change<'_> {
                 &observed.networks,
                 &observed.volumes,
             )),
-            Step::StartContainers { running, uid_start },
+            Step::StartContainers {
+                running,
+                idle,
+                uid_start,
+            },
         ]
     }
 }

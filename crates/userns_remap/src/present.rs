@@ -120,7 +120,7 @@ fn describe(step: &Step) -> String {
         Step::Guard { .. } => {
             "keep the engine from starting on half-moved data, also after a reboot".to_owned()
         }
-        Step::StopContainers { running } => {
+        Step::StopContainers { running, .. } => {
             let names: Vec<_> = running
                 .iter()
                 .rev()

@@ -20,7 +20,11 @@ pub enum Step {
     /// Keep the engine from starting on half-moved data, also after a reboot.
     Guard { needs: Vec<PathBuf> },
     /// Stop what runs; the order is the one in which it is started again.
-    StopContainers { running: Vec<Running> },
+    StopContainers {
+        running: Vec<Running>,
+        /// The ids of those that do not run, and shall not afterwards.
+        idle: Vec<String>,
+    },
     /// Stop the units that were active.
     StopEngine { units: Vec<String> },
     /// From here on the engine must not start.
@@ -63,6 +67,7 @@ pub enum Step {
     /// Start exactly what ran, and see that it runs under the right map.
     StartContainers {
         running: Vec<Running>,
+        idle: Vec<String>,
         uid_start: u32,
     },
 }

@@ -37,20 +37,19 @@ fn stop_one(container: &Running) -> Result<()> {
         .with_context(|| format!("container {} does not stop", container.name))
 }
 
-/// Starts what ran and stops what did not run before but came up with the engine (a restart policy of
-/// `always` does that to a container stopped by hand), then sees that all of it keeps running, healthy
-/// where it has a health check, and under a map that begins at `uid_start`.
-pub fn start_exactly(running: &[Running], uid_start: u32, timeout: Duration) -> Result<()> {
+/// Starts what ran and stops what did not, then sees that what ran keeps running, healthy where it was, and
+/// under a map that begins at `uid_start`.
+pub fn start_exactly(
+    running: &[Running],
+    idle: &[String],
+    uid_start: u32,
+    timeout: Duration,
+) -> Result<()> {
     for container in running {
         docker::start(&container.id, timeout)
             .with_context(|| format!("container {} does not start", container.name))?;
     }
-    for stray in docker::containers()? {
-        let wanted = running.iter().any(|container| container.id == stray.id);
-        if !wanted && matches!(stray.state.status.as_str(), "running" | "restarting") {
-            stop_one(&Running::of((0, &stray)))?;
-        }
-    }
+    stop_idle(idle)?;
     thread::sleep(SETTLE);
     until(timeout, "containers do not come back healthy", || {
         let all = docker::containers()?;
@@ -67,8 +66,18 @@ pub fn start_exactly(running: &[Running], uid_start: u32, timeout: Duration) -> 
     })?
 }
 
-/// Starts what ran, as far as it can be started, and names what cannot.
-pub fn start_what_can(running: &[Running], timeout: Duration) -> Vec<String> {
+/// A restart policy of `always` starts a container with the engine even where it was stopped by hand.
+fn stop_idle(idle: &[String]) -> Result<()> {
+    let found = docker::containers()?;
+    let up = found
+        .iter()
+        .filter(|container| matches!(container.state.status.as_str(), "running" | "restarting"));
+    up.filter(|container| idle.contains(&container.id))
+        .try_for_each(|container| stop_one(&Running::of((0, container))))
+}
+
+/// Starts what ran and stops what did not, as far as it can be done, and names what cannot.
+pub fn start_what_can(running: &[Running], idle: &[String], timeout: Duration) -> Vec<String> {
     let failed = running.iter().filter_map(|container| {
         let error = docker::start(&container.id, timeout).err()?;
         Some(format!(
@@ -76,7 +85,8 @@ pub fn start_what_can(running: &[Running], timeout: Duration) -> Vec<String> {
             container.name
         ))
     });
-    failed.collect()
+    let not_stopped = stop_idle(idle).err().map(|error| format!("{error:#}"));
+    failed.chain(not_stopped).collect()
 }
 
 /// `Ok(false)` while it is being restarted, or its health check has not decided yet.

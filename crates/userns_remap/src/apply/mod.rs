@@ -103,7 +103,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
                 .try_for_each(|(kind, range)| accounts::add_range(name, *kind, *range))
         }
         Step::Guard { needs } => guard::install(needs),
-        Step::StopContainers { running } => {
+        Step::StopContainers { running, .. } => {
             context.containers_stopped = Some(Instant::now());
             containers::stop(running)
         }
@@ -145,8 +145,12 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             Ok(())
         }
         Step::VerifyInventory(expected) => engine::verify(expected),
-        Step::StartContainers { running, uid_start } => {
-            containers::start_exactly(running, *uid_start, context.timeout)?;
+        Step::StartContainers {
+            running,
+            idle,
+            uid_start,
+        } => {
+            containers::start_exactly(running, idle, *uid_start, context.timeout)?;
             context.downtime = context.containers_stopped.map(|since| since.elapsed());
             context.restarted = running
                 .iter()
@@ -177,10 +181,10 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
         Step::StopContainers { .. } | Step::StopEngine { .. } if context.boot => {
             return Ok(Undone::Later);
         }
-        Step::StopContainers { running } => {
+        Step::StopContainers { running, idle } => {
             context
                 .warnings
-                .extend(containers::start_what_can(running, context.timeout));
+                .extend(containers::start_what_can(running, idle, context.timeout));
         }
         Step::StopEngine { units } => engine::restart(units, context.timeout)?,
         Step::Hold => guard::release()?,
