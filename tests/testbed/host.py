@@ -63,6 +63,8 @@ def up(name, image, var=None, address=None):
 
 def make_volumes(name, var):
     for which in ("var", "home"):
+        # What an interrupted `down` has left is not the new host's.
+        engine.docker("volume", "rm", "--force", volume(name, which))
         engine.docker("volume", "create", volume(name, which))
     if var is not None:
         run("cp", "-a", "--reflink=auto", f"{var}/.", mountpoint(volume(name, "var")))

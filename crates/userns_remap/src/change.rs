@@ -45,8 +45,8 @@ impl Change<'_> {
         })
     }
 
-    /// Stop, convert, configure, start, see that all is well.
-    pub fn steps(self, configure: Configure) -> Vec<Step> {
+    /// Guard, `first`, stop, convert, configure, start, see that all is well.
+    pub fn steps(self, first: Option<Step>, configure: Configure) -> Vec<Step> {
         let observed = self.observed;
         let running = start_order(&observed.containers)
             .into_iter()
@@ -63,7 +63,12 @@ impl Change<'_> {
         let idle = observed.containers.iter();
         let idle = idle.filter(|container| container.state.status != "running");
         let idle: Vec<_> = idle.map(|container| container.id.clone()).collect();
-        let mut steps = self.stop(running.clone(), idle.clone(), units.clone());
+        let guard = Step::Guard {
+            needs: vec![observed.data_root.clone()],
+        };
+        let mut steps = vec![guard];
+        steps.extend(first);
+        steps.extend(self.stop(running.clone(), idle.clone(), units.clone()));
         if self.in_place {
             steps.extend(self.convert());
         }
@@ -84,9 +89,6 @@ impl Change<'_> {
     fn stop(&self, running: Vec<Running>, idle: Vec<String>, units: Vec<String>) -> Vec<Step> {
         let data_root = &self.observed.data_root;
         vec![
-            Step::Guard {
-                needs: vec![data_root.clone()],
-            },
             Step::StopContainers { running, idle },
             Step::StopEngine { units },
             Step::Hold,

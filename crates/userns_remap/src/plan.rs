@@ -88,11 +88,9 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     } else {
         plan.warnings.push(masked(observed));
     }
-    if account_needed(&account) {
-        plan.steps.push(account);
-    }
+    let account = Some(account).filter(account_needed);
     plan.shift = change.shift();
-    plan.steps.extend(change.steps(configure));
+    plan.steps = change.steps(account, configure);
     Ok(plan)
 }
 
@@ -135,7 +133,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         plan.warnings.push(masked(observed));
     }
     plan.shift = change.shift();
-    plan.steps.extend(change.steps(configure));
+    plan.steps = change.steps(None, configure);
     Ok(plan)
 }
 

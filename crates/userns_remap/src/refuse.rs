@@ -76,7 +76,7 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
                 Some(format!("volume {} belongs to the driver {}, which keeps its data elsewhere", volume.name, volume.driver))
             }
             Some((_, device)) => {
-                Some(format!("volume {} keeps its data in {device}, outside the data root; its owners would not be translated", volume.name))
+                Some(format!("volume {} is mounted from {device}, outside the data root; its owners would not be translated; use a plain volume", volume.name))
             }
             None => None,
         }

@@ -10,7 +10,7 @@ use crate::{
     paths::{IN_PROGRESS, STATE},
     step::{Direction, Step},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use host::accounts;
 use std::{
     path::Path,
@@ -238,7 +238,14 @@ pub fn run(store: &Store, steps: Vec<Step>, data_root: &Path, context: &mut Cont
 
 /// Finishes or undoes what an earlier run left open; `None` when it left nothing.
 pub fn recover(store: &Store, context: &mut Context) -> Result<Option<Recovery>> {
-    let Some(mut open) = store.interrupted::<Step>(KIND)? else {
+    // After an update this executable may not know the steps that an older one wrote down.
+    let interrupted = store.interrupted::<Step>(KIND).with_context(|| {
+        format!(
+            "an earlier run was interrupted, perhaps of another version: `{STATE}/userns_remap recover`, \
+             which wrote the journal, finishes or undoes it"
+        )
+    })?;
+    let Some(mut open) = interrupted else {
         return Ok(None);
     };
     let recovered = open.recover(context);

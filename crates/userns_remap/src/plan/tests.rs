@@ -33,8 +33,8 @@ fn enabling_takes_every_step_in_an_order_that_can_be_undone() {
     assert_eq!(
         names(&plan),
         [
-            "account",
             "guard",
+            "account",
             "stop_containers",
             "stop_engine",
             "hold",
