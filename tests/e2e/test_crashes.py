@@ -11,7 +11,7 @@ from testbed import host
 from testbed.base import wait_for
 
 # The steps of a change, as they stand in its journal (crates/userns_remap/src/step.rs).
-STEPS = ["account", "guard", "stop_containers", "stop_engine", "hold", "prove_stopped", "move_root", "own", "shift",
+STEPS = ["guard", "account", "stop_containers", "stop_engine", "hold", "prove_stopped", "move_root", "own", "shift",
          "rewrite_containers", "configure", "release", "start_engine", "verify_inventory", "start_containers"]
 WORLDS = {"enabled": ("plain", "remapped"), "disabled": ("remapped", "plain")}
 
@@ -55,7 +55,7 @@ class Point:
 
 def points(state):
     """Every point of a change, the points of its undoing included."""
-    steps = STEPS if state == "enabled" else STEPS[1:]
+    steps = [step for step in STEPS if state == "enabled" or step != "account"]
     names = ["begun", *(f"{when}:{step}" for step in steps for when in ("started", "applied", "done")), "committed",
              *(f"undone:{step}" for step in reversed(steps))]
     return [Point(state, name) for name in names]
@@ -174,7 +174,7 @@ def cut_off_by(end_of_host, machine, point):
     else:
         machine.remap_until_paused(point.name, {"state": point.state})
     end_of_host(machine.name)
-    if point.is_guarded and point.name not in ("undone:guard", "undone:account"):
+    if point.is_guarded and point.name != "undone:guard":
         said = machine.said("journalctl", "-o", "cat", f"--since=@{since}", "-u", "bulkhead-recover",
                             "-u", "bulkhead-restart")
         assert f"an interrupted change was {point.outcome}" in said, said
