@@ -1,62 +1,47 @@
 use crate::{
-    Error, IdMaps, Report, fragile,
+    Error, IdMaps, OutsideLinks, Policy, Report, Strays, Unknown,
+    fixed::{self, Liftable},
+    fragile,
     ids::Sides,
     journal::{Journal, Note, with_suffix},
     roots::{self, Root},
-    shift as pass,
-    stray::{self, Strays},
-    survey,
+    shift as pass, stray,
+    survey::{self, Survey},
 };
 use std::{
+    mem,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 /// Shifts the trees at `roots` from the container side of `maps` to the host side, all in one parallel run.
 ///
-/// Everything that can be refused is refused before the first change. The file `journal` (its directory
-/// exists) is written before it too and stays, for [`undo`]; when a former run for the same roots and maps
-/// was cut short, the next one takes it up. A tree that is already shifted gives an unchanged report and no
-/// journal. A complete journal is of the past: the next shift, once nothing refuses it, writes its own over
-/// it. Only one process at a time may use a journal or a tree; that lock is the caller's.
+/// Everything that can be refused is refused before the first change, as `policy` has it. The file `journal`
+/// (its directory exists) is written before it too and stays, for [`undo`]; when a former run for the same
+/// roots and maps was cut short, the next one takes it up, by the former's policy. A tree that is already
+/// shifted gives an unchanged report and no journal. A complete journal is of the past: the next shift, once
+/// nothing refuses it, writes its own over it. Only one process at a time may use a journal or a tree; that
+/// lock is the caller's.
 ///
 /// # Errors
 /// See [`Error`]. After a failure in the middle the journal says so: run it again or [`undo`].
-pub fn shift<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, journal: &Path) -> Result<Report, Error> {
-    run(roots, maps, journal, Strays::Refuse)
-}
-
-/// As [`shift`], but entries on the target side already, and ids on neither side, are left alone and
-/// reported: for the way back of trees to which the host itself wrote meanwhile. [`undo`] leaves them
-/// alone too.
-///
-/// # Errors
-/// As [`shift`], without [`Error::Mixed`] and [`Error::Unmapped`].
-pub fn shift_leaving_strays<P: AsRef<Path>>(
+pub fn shift<P: AsRef<Path>>(
     roots: &[P],
     maps: &IdMaps,
+    policy: Policy,
     journal: &Path,
-) -> Result<Report, Error> {
-    run(roots, maps, journal, Strays::Leave)
-}
-
-fn run<P: AsRef<Path>>(
-    roots: &[P],
-    maps: &IdMaps,
-    journal: &Path,
-    strays: Strays,
 ) -> Result<Report, Error> {
     let start = Instant::now();
     let roots = roots::resolve(roots)?;
     let mut report = match pending(journal)? {
-        None => fresh(&roots, maps, journal, strays)?,
-        Some(former) if former.is_complete() => fresh(&roots, maps, journal, strays)?,
+        None => fresh(&roots, maps, policy, journal)?,
+        Some(former) if former.is_complete() => fresh(&roots, maps, policy, journal)?,
         Some(former) if former.left.is_some() => {
             return Err(Error::UndoPending(journal.to_owned()));
         }
         Some(mut former) if former.is_of(maps, &roots) => Report {
             resumed: true,
-            ..convert(&mut former, journal, Way::There(strays))?
+            ..convert(&mut former, journal, Way::There)?
         },
         Some(_) => return Err(Error::OtherJournal(journal.to_owned())),
     };
@@ -69,6 +54,8 @@ fn run<P: AsRef<Path>>(
 pub struct Record {
     /// From what was to what is to be.
     pub maps: IdMaps,
+    /// What it was allowed.
+    pub policy: Policy,
     /// Absolute, without symbolic links, sorted.
     pub roots: Vec<PathBuf>,
     /// How far it came.
@@ -109,6 +96,7 @@ pub fn recorded(journal: &Path) -> Result<Option<Record>, Error> {
             (false, true) => Progress::Complete,
             (false, false) => Progress::Begun,
         },
+        policy: journal.policy,
         maps: journal.maps,
     };
     Ok(Journal::load(journal)?.map(record))
@@ -124,38 +112,56 @@ fn pending(journal: &Path) -> Result<Option<Journal>, Error> {
     Journal::load(journal)
 }
 
-fn fresh(roots: &[Root], maps: &IdMaps, path: &Path, strays: Strays) -> Result<Report, Error> {
-    let survey = survey::run(roots, maps, strays)?;
-    let refusal = match strays {
-        Strays::Refuse => survey.refusal(),
-        Strays::Leave => survey.immutable_refusal(),
-    };
-    if let Some(refusal) = refusal {
-        return Err(refusal);
+fn fresh(roots: &[Root], maps: &IdMaps, policy: Policy, path: &Path) -> Result<Report, Error> {
+    let survey = survey::run(roots, maps, policy)?;
+    match survey.refusal() {
+        Some(refusal) => Err(refusal),
+        None => begin(roots, maps, survey, |_| (), path, Way::There),
     }
+}
+
+/// Writes a journal and follows it, if there is anything to change.
+fn begin(
+    roots: &[Root],
+    maps: &IdMaps,
+    mut survey: Survey,
+    complete: impl FnOnce(&mut Journal),
+    path: &Path,
+    way: Way,
+) -> Result<Report, Error> {
     if survey.source.is_empty() {
         return Ok(untouched(survey));
     }
     roots::check_writable(roots)?;
+    roots::check_chown(roots)?;
+    // The passes see ids on their way, and the last one none that were kept.
+    let sample = mem::take(&mut survey.sample);
+    let outside_links = mem::take(&mut survey.outside_links);
     let mut journal = Journal::new(maps, roots, survey).ok_or(Error::NoDetour)?;
+    complete(&mut journal);
     journal.write(path)?;
-    convert(&mut journal, path, Way::There(strays))
+    Ok(Report {
+        sample,
+        outside_links,
+        ..convert(&mut journal, path, way)?
+    })
 }
 
-fn untouched(survey: crate::Survey) -> Report {
+fn untouched(survey: Survey) -> Report {
     Report {
         counts: survey.counts,
         already: survey.target.count,
         unmapped: survey.unmapped,
         boundaries: survey.boundaries,
+        outside_links: survey.outside_links,
         ..Report::default()
     }
 }
 
 /// Which way a journal leads.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    There(Strays),
+    There,
     /// The strays of the shift that is taken back are made what they were.
     Back,
 }
@@ -163,9 +169,10 @@ enum Way {
 /// Runs the passes of a journal from wherever it is to the end.
 fn convert(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error> {
     let roots = journal.roots();
+    let (policy, liftable) = (journal.policy, Liftable::new(&journal.fixed));
     let mut report = Report::default();
     while let Some(maps) = journal.passes.get(journal.done) {
-        let pass = pass::run(&roots, maps)?;
+        let pass = pass::run(&roots, maps, policy.outside_links, &liftable)?;
         report = Report {
             changed: report.changed || pass.changed,
             ..pass
@@ -173,15 +180,13 @@ fn convert(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error
         let count = journal.done + 1;
         let sides = Sides::new(&journal.after(count));
         fragile::give_back(&journal.fragile, &roots, Some(&sides), &mut report)?;
-        match way {
-            // Came after the survey. Left open, the journal still leads forward and back.
-            Way::There(Strays::Refuse) if !report.unmapped.is_empty() => {
-                return Err(Error::Unmapped(report.unmapped));
-            }
-            Way::Back if count == journal.passes.len() => {
-                stray::restore(&journal.strays, &roots, &mut report)?;
-            }
-            _ => {}
+        if way == Way::Back && count == journal.passes.len() {
+            stray::restore(&journal.strays, &roots, &liftable, &mut report)?;
+        }
+        fixed::give_back(&journal.fixed, &roots, &mut report)?;
+        // Came after the survey. Left open, the journal still leads forward and back.
+        if policy.unmapped == Unknown::Refuse && !report.unmapped.is_empty() {
+            return Err(Error::Unmapped(report.unmapped));
         }
         roots::sync(&roots)?;
         journal.note(path, Note::Done)?;
@@ -237,29 +242,34 @@ fn take_back(journal: &Path, roots: Option<Vec<Root>>) -> Result<Report, Error> 
 /// Begins the undo of a complete shift under a journal of its own.
 fn carry_back(shift: Journal, roots: &[Root], undo: &Path) -> Result<Report, Error> {
     let maps = shift.maps.invert();
-    let survey = survey::run(roots, &maps, Strays::Refuse)?;
-    if let Some(refusal) = survey.immutable_refusal() {
-        return Err(refusal);
+    let policy = Policy {
+        unmapped: Unknown::Keep,
+        // Left alone in fact, but nobody takes an undo back: there is no need to record them.
+        strays: Strays::Refuse,
+        immutable: shift.policy.immutable,
+        outside_links: OutsideLinks::Shift,
+    };
+    let survey = survey::run(roots, &maps, policy)?;
+    match survey.immutable_refusal() {
+        Some(refusal) => Err(refusal),
+        None => {
+            let complete = |journal: &mut Journal| journal.take_strays(shift);
+            begin(roots, &maps, survey, complete, undo, Way::Back)
+        }
     }
-    if survey.source.is_empty() {
-        return Ok(untouched(survey));
-    }
-    roots::check_writable(roots)?;
-    let mut journal = Journal::new(&maps, roots, survey).ok_or(Error::NoDetour)?;
-    journal.take_strays(shift);
-    journal.write(undo)?;
-    convert(&mut journal, undo, Way::Back)
 }
 
 /// Takes back what an interrupted shift has done so far.
 fn abandon(journal: &mut Journal, path: &Path) -> Result<Report, Error> {
     let roots = journal.roots();
+    let liftable = Liftable::new(&journal.fixed);
     if journal.left.is_none() {
         journal.note(path, Note::Undo)?;
     }
     let mut report = Report::default();
     while let Some(last) = journal.left.and_then(|left| left.checked_sub(1)) {
-        let pass = pass::run(&roots, &journal.passes[last].invert())?;
+        let maps = journal.passes[last].invert();
+        let pass = pass::run(&roots, &maps, OutsideLinks::Shift, &liftable)?;
         report = Report {
             changed: report.changed || pass.changed,
             ..pass
@@ -268,7 +278,8 @@ fn abandon(journal: &mut Journal, path: &Path) -> Result<Report, Error> {
         journal.note(path, Note::Undone)?;
     }
     fragile::give_back(&journal.fragile, &roots, None, &mut report)?;
-    stray::restore(&journal.strays, &roots, &mut report)?;
+    stray::restore(&journal.strays, &roots, &liftable, &mut report)?;
+    fixed::give_back(&journal.fixed, &roots, &mut report)?;
     roots::sync(&roots)?;
     Ok(report)
 }

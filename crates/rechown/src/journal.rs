@@ -1,7 +1,9 @@
 //! The journal: one line of JSON, written whole before the first change, and a short line for every pass that
 //! is done or taken back.
 
-use crate::{Error, IdMaps, Survey, fragile::Fragile, roots::Root, stray::Stray};
+use crate::{
+    Error, IdMaps, Policy, Survey, fixed::Fixed, fragile::Fragile, roots::Root, stray::Stray,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},
@@ -36,9 +38,12 @@ pub(crate) struct Journal {
     pub(crate) maps: IdMaps,
     /// What leads there: disjoint maps, one after the other.
     pub(crate) passes: Vec<IdMaps>,
+    /// By which the survey refused nothing.
+    pub(crate) policy: Policy,
     roots: Vec<Place>,
     pub(crate) fragile: Vec<Fragile>,
     pub(crate) strays: Vec<Stray>,
+    pub(crate) fixed: Vec<Fixed>,
     /// How many passes are done.
     #[serde(skip)]
     pub(crate) done: usize,
@@ -57,12 +62,14 @@ impl Journal {
         Some(Self {
             maps: maps.clone(),
             passes: maps.passes(&outside)?,
+            policy: survey.policy,
             roots: roots
                 .iter()
                 .map(|root| Place(root.path.to_path_buf()))
                 .collect(),
             fragile: survey.fragile,
             strays: survey.strays,
+            fixed: survey.fixed,
             done: 0,
             left: None,
         })

@@ -1,4 +1,5 @@
 use crate::{
+    Error, Report,
     pinned::Pinned,
     roots::Root,
     walk::{Entry, open_below},
@@ -21,7 +22,7 @@ pub(crate) struct Known {
     /// Below the root.
     #[serde(with = "crate::journal::path")]
     pub(crate) path: PathBuf,
-    inode: u64,
+    pub(crate) inode: u64,
     /// Seconds and nanoseconds, where the file system knows them.
     born: Option<(i64, u32)>,
 }
@@ -56,6 +57,29 @@ impl Known {
             }
         }
     }
+}
+
+/// Makes files of a journal what it says, where they still are the same. May be repeated.
+pub(crate) fn restore<'a, T>(
+    items: impl Iterator<Item = (&'a Known, T)>,
+    roots: &[Root],
+    report: &mut Report,
+    doing: &'static str,
+    restore: impl Fn(T, &Pinned) -> Result<bool, Errno>,
+) -> Result<(), Error> {
+    for (known, item) in items {
+        let Some(root) = roots.get(known.root) else {
+            continue;
+        };
+        let path = || root.path.join(&known.path);
+        match known.find(root).map_err(Error::io("open", path))? {
+            None => report.lost.add(path),
+            Some(file) => {
+                report.changed |= restore(item, &file).map_err(Error::io(doing, path))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn born(file: &Pinned) -> Option<(i64, u32)> {

@@ -2,7 +2,7 @@
 
 use crate::{observe::Tree, plan::Plan};
 use anyhow::{Context, Result};
-use rechown::{Progress, Report};
+use rechown::{Policy, Progress, Report};
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path};
 
 pub fn run(plan: &Plan, tree: &Tree, state: &Path) -> Result<Report> {
@@ -12,7 +12,12 @@ pub fn run(plan: &Plan, tree: &Tree, state: &Path) -> Result<Report> {
         Plan::Shift(maps) => {
             let make = DirBuilder::new().recursive(true).mode(0o700).create(state);
             make.with_context(|| format!("cannot make {}", state.display()))?;
-            Ok(rechown::shift(&[&tree.path], maps, &tree.journal)?)
+            Ok(rechown::shift(
+                &[&tree.path],
+                maps,
+                Policy::default(),
+                &tree.journal,
+            )?)
         }
     }
 }

@@ -12,7 +12,7 @@ use args::{Args, State};
 use idmap::IdMaps;
 use observe::Tree;
 use plan::Plan;
-use rechown::Progress;
+use rechown::{Policy, Progress};
 use std::{path::Path, process::ExitCode};
 use transaction::Store;
 
@@ -61,7 +61,9 @@ fn look(args: &Args) -> Result<Outcome> {
     );
     let survey = match &plan {
         Plan::Nothing => rechown::Survey::default(),
-        Plan::Shift(maps) | Plan::Undo(maps) => rechown::survey(&[&tree.path], maps)?,
+        Plan::Shift(maps) | Plan::Undo(maps) => {
+            rechown::survey(&[&tree.path], maps, Policy::default())?
+        }
     };
     let plan = plan::from_survey(plan, args.state, &survey, begun)?;
     Ok(present::planned(&plan, &tree, &survey, begun))

@@ -195,6 +195,7 @@ mod tests {
     fn record(progress: Progress, map: &str) -> Record {
         Record {
             maps: IdMaps::parse(&[map]).unwrap(),
+            policy: rechown::Policy::default(),
             roots: vec!["/srv/www".into()],
             progress,
         }

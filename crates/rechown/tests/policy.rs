@@ -1,0 +1,416 @@
+//! What a policy allows that is refused without it, there and back.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Tree, engine, maps, run};
+use rechown::{
+    Change, Error, IdMaps, Immutable, OutsideLinks, Owner, Policy, Strays, Survey, Unknown,
+};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+    process::Output,
+};
+
+const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
+const FAR: &str = "0:100000:65536";
+/// Every id is the target of another.
+const NEAR: &str = "0:10:65536";
+
+const LIFT: Policy = Policy {
+    unmapped: Unknown::Refuse,
+    strays: Strays::Refuse,
+    immutable: Immutable::Lift,
+    outside_links: OutsideLinks::Refuse,
+};
+const KEEP_LINKS: Policy = Policy {
+    unmapped: Unknown::Refuse,
+    strays: Strays::Refuse,
+    immutable: Immutable::Refuse,
+    outside_links: OutsideLinks::Keep,
+};
+
+fn extents(text: &str) -> IdMaps {
+    IdMaps::parse(&[text]).unwrap()
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    (meta.uid(), meta.gid())
+}
+
+/// A furnished tree in which entries of several kinds are immutable or append-only, freed again at the end.
+struct Fixed(Tree);
+
+impl Fixed {
+    const FLAGS: [(&'static str, &'static str); 6] = [
+        ("everything", "+i"),
+        ("set-user-id", "+a"),
+        ("plain", "+i"),
+        ("acl", "+ai"),
+        ("dir/sub", "+i"),
+        ("sticky", "+a"),
+    ];
+
+    fn new() -> Self {
+        let tree = Tree::new();
+        tree.furnish();
+        for (name, flags) in Self::FLAGS {
+            run("chattr", [flags.as_ref(), tree.path(name).as_os_str()]);
+        }
+        Self(tree)
+    }
+
+    /// As lsattr(1) sees them.
+    fn flags(&self) -> Vec<String> {
+        let shown = |(name, _)| {
+            let arguments = ["-d".into(), self.0.path(name).into_os_string()];
+            let shown = run("lsattr", arguments);
+            let flags = shown.split(' ').next().unwrap();
+            flags.chars().filter(|flag| "ai".contains(*flag)).collect()
+        };
+        Self::FLAGS.into_iter().map(shown).collect()
+    }
+
+    fn run(&self, verb: &str, map: &str, environment: &[(&str, &str)]) -> Output {
+        let (journal, root) = (self.0.journal(), self.0.root());
+        match verb {
+            "undo" => engine(["undo".as_ref(), journal.as_os_str()], environment),
+            _ => engine(
+                [
+                    verb.as_ref(),
+                    map.as_ref(),
+                    journal.as_os_str(),
+                    root.as_os_str(),
+                ],
+                environment,
+            ),
+        }
+    }
+}
+
+impl Drop for Fixed {
+    fn drop(&mut self) {
+        for (name, _) in Self::FLAGS {
+            run("chattr", ["-ai".as_ref(), self.0.path(name).as_os_str()]);
+        }
+    }
+}
+
+#[test]
+fn immutable_files_are_lifted_shifted_and_fixed_again_there_and_back() {
+    for (map, offset) in [(FAR, 100_000), (NEAR, 10)] {
+        let fixed = Fixed::new();
+        let tree = &fixed.0;
+        let (before, shifted, flags) = (
+            tree.manifest(),
+            tree.manifest_shifted_by(offset),
+            fixed.flags(),
+        );
+        assert_eq!(flags, ["i", "a", "i", "ia", "i", "a"]);
+        let report = rechown::shift(&[tree.root()], &extents(map), LIFT, &tree.journal()).unwrap();
+        assert_eq!((tree.manifest(), fixed.flags()), (shifted, flags.clone()));
+        assert!(report.counts.immutable > 0);
+        assert!(rechown::undo(&tree.journal()).unwrap().changed);
+        assert_eq!((tree.manifest(), fixed.flags()), (before, flags));
+    }
+}
+
+/// Kills shifts after ever more changes of owner, each while the flags of that entry are lifted.
+fn killed(map: &str, check: impl Fn(&Fixed, u32)) {
+    for chowns in (1..).step_by(2) {
+        let fixed = Fixed::new();
+        let output = fixed.run("shift+immutable", map, &[(CRASH, &chowns.to_string())]);
+        if output.status.success() {
+            assert!(chowns > 20, "hardly a run died");
+            return;
+        }
+        assert_eq!(output.status.code(), None, "not a crash: {output:?}");
+        check(&fixed, chowns);
+    }
+}
+
+#[test]
+fn killed_with_flags_lifted_the_next_run_gives_them_back() {
+    let flags = Fixed::new().flags();
+    for (map, offset) in [(FAR, 100_000), (NEAR, 10)] {
+        let mut without = std::cell::Cell::new(0);
+        killed(map, |fixed, chowns| {
+            without.set(without.get() + u32::from(fixed.flags() != flags));
+            let output = fixed.run("shift", map, &[]);
+            assert!(output.status.success(), "{output:?}");
+            let expected = Fixed::new().0.manifest_shifted_by(offset);
+            assert_eq!(owners(&fixed.0.manifest()), owners(&expected), "{chowns}");
+            assert_eq!(fixed.flags(), flags, "after {chowns}");
+        });
+        assert!(*without.get_mut() > 0, "none died with flags lifted");
+    }
+}
+
+/// Names, modes and owners: times differ from tree to tree.
+fn owners(manifest: &str) -> Vec<String> {
+    let line = |line: &str| line.split(' ').take(4).collect::<Vec<_>>().join(" ");
+    manifest.lines().map(line).collect()
+}
+
+#[test]
+fn killed_with_flags_lifted_it_can_be_taken_back_also_when_that_is_killed() {
+    let (flags, expected) = (Fixed::new().flags(), Fixed::new().0.manifest());
+    for map in [FAR, NEAR] {
+        killed(map, |fixed, chowns| {
+            fixed.run("undo", map, &[(CRASH, &(chowns / 2 + 1).to_string())]);
+            rechown::undo(&fixed.0.journal()).unwrap();
+            assert_eq!(owners(&fixed.0.manifest()), owners(&expected), "{chowns}");
+            assert_eq!(fixed.flags(), flags, "after {chowns}");
+        });
+    }
+}
+
+#[test]
+fn a_flag_that_no_journal_holds_is_never_lifted() {
+    let tree = Tree::new();
+    let path = tree.file("file", 5, 5);
+    let arguments = |verb: &str| {
+        [
+            verb.into(),
+            FAR.into(),
+            tree.journal().into_os_string(),
+            tree.root().into_os_string(),
+        ]
+    };
+    assert!(
+        !engine(arguments("shift+immutable"), &[(CRASH, "1")])
+            .status
+            .success()
+    );
+    chown(&path, Some(5), Some(5)).unwrap();
+    run("chattr", ["+i".as_ref(), path.as_os_str()]);
+    let output = engine(arguments("shift+immutable"), &[]);
+    let flags = run("lsattr", [&path]);
+    run("chattr", ["-i".as_ref(), path.as_os_str()]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("not permitted"), "{error}");
+    assert!(flags.split(' ').next().unwrap().contains('i'), "{flags}");
+    assert_eq!(owner(&path), (5, 5));
+}
+
+#[test]
+fn an_immutable_stray_comes_back_as_it_was_after_a_crash() {
+    let policy = "shift+strays+unmapped+immutable";
+    for chowns in 1..8 {
+        let tree = Tree::new();
+        for name in 0..8 {
+            tree.file(format!("{name}"), name, 0);
+        }
+        let stray = tree.file("stray", 100_005, 100_006);
+        run("chattr", ["+i".as_ref(), stray.as_os_str()]);
+        let (journal, root) = (tree.journal(), tree.root());
+        let output = engine(
+            [
+                policy.as_ref(),
+                FAR.as_ref(),
+                journal.as_os_str(),
+                root.as_os_str(),
+            ],
+            &[(CRASH, &chowns.to_string())],
+        );
+        assert_eq!(output.status.code(), None);
+        let undone = rechown::undo(&journal);
+        let flags = run("lsattr", [&stray]);
+        run("chattr", ["-i".as_ref(), stray.as_os_str()]);
+        undone.unwrap();
+        assert_eq!(owner(&stray), (100_005, 100_006));
+        assert!(flags.split(' ').next().unwrap().contains('i'), "{flags}");
+        assert_eq!(owner(&tree.path("7")), (7, 0));
+    }
+}
+
+#[test]
+fn ids_outside_the_map_are_kept_there_and_back() {
+    for (map, to) in [(FAR, 100_005), (NEAR, 15)] {
+        let tree = Tree::new();
+        tree.furnish();
+        let half = tree.file("half", 70_000, 5);
+        let none = tree.file("none", 70_001, 70_002);
+        common::acl(&half, "u:70003:r,u:5:rw");
+        let before = tree.manifest();
+        let policy = Policy {
+            unmapped: Unknown::Keep,
+            ..Policy::default()
+        };
+        let report =
+            rechown::shift(&[tree.root()], &extents(map), policy, &tree.journal()).unwrap();
+        assert_eq!(
+            (owner(&half), owner(&none)),
+            ((70_000, to), (70_001, 70_002))
+        );
+        let listed = run("getfacl", ["-nc".as_ref(), half.as_os_str()]);
+        assert!(listed.contains("user:70003:r--") && listed.contains(&format!("user:{to}:rw-")));
+        assert_eq!(report.unmapped.count, 4);
+        assert_eq!(
+            rechown::recorded(&tree.journal()).unwrap().unwrap().policy,
+            policy
+        );
+        rechown::undo(&tree.journal()).unwrap();
+        assert_eq!(tree.manifest(), before);
+    }
+}
+
+#[test]
+fn to_keep_what_is_unmapped_is_not_to_leave_strays() {
+    let tree = Tree::new();
+    tree.file("stray", 100_005, 5);
+    let policy = Policy {
+        unmapped: Unknown::Keep,
+        ..Policy::default()
+    };
+    let error = rechown::shift(&[tree.root()], &maps(), policy, &tree.journal()).unwrap_err();
+    assert!(matches!(error, Error::Mixed { .. }), "{error}");
+    let strays = Policy {
+        strays: Strays::Leave,
+        ..Policy::default()
+    };
+    tree.file("foreign", 70_000, 5);
+    let error = rechown::shift(&[tree.root()], &maps(), strays, &tree.journal()).unwrap_err();
+    assert!(matches!(error, Error::Unmapped(_)), "{error}");
+}
+
+/// Files with several names: inside only, with one outside, and with one outside and on the target side.
+fn linked() -> Tree {
+    let tree = Tree::new();
+    fs::hard_link(tree.file("inside", 5, 5), tree.path("inside-too")).unwrap();
+    fs::hard_link(tree.file("dir/out", 5, 5), tree.beside("outside")).unwrap();
+    fs::hard_link(tree.path("dir/out"), tree.path("out-too")).unwrap();
+    run("chmod", ["4755".as_ref(), tree.path("dir/out").as_os_str()]);
+    fs::hard_link(
+        tree.file("target", 100_005, 15),
+        tree.beside("outside-target"),
+    )
+    .unwrap();
+    tree
+}
+
+#[test]
+fn a_name_outside_is_refused_only_where_a_shift_would_change_it() {
+    let tree = linked();
+    let before = tree.manifest();
+    let error = rechown::shift(
+        &[tree.root()],
+        &extents(NEAR),
+        Policy::default(),
+        &tree.journal(),
+    );
+    let Err(Error::Unmapped(_)) = error else {
+        panic!("{error:?}");
+    };
+    fs::remove_file(tree.path("target")).unwrap();
+    let refused =
+        || rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap_err();
+    let Error::OutsideLinks(sample) = refused() else {
+        panic!("{}", refused());
+    };
+    assert_eq!(sample.count, 1);
+    assert!(before.contains("b'/dir/out' 0o104755 5 5 "), "{before}");
+    assert_eq!(owner(&tree.beside("outside")), (5, 5));
+    for name in ["", "dir", "dir/out", "inside"] {
+        chown(tree.path(name), Some(100_000), Some(100_000)).unwrap();
+    }
+    let report = rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal());
+    assert!(!report.unwrap().changed);
+}
+
+#[test]
+fn a_file_with_a_name_outside_is_kept_there_and_back() {
+    let policy = Policy {
+        unmapped: Unknown::Keep,
+        ..KEEP_LINKS
+    };
+    for (map, to) in [(FAR, 100_005), (NEAR, 15)] {
+        let tree = linked();
+        let before = tree.manifest();
+        let report =
+            rechown::shift(&[tree.root()], &extents(map), policy, &tree.journal()).unwrap();
+        assert_eq!(owner(&tree.path("inside")), (to, to));
+        assert_eq!(owner(&tree.path("dir/out")), (5, 5));
+        assert_eq!(owner(&tree.path("target")), (100_005, 15));
+        let counts = report.counts;
+        let of_kind = counts.changed() + counts.hard_links + counts.skipped;
+        assert_eq!((counts.entries, of_kind), (7, 7));
+        assert!(report.outside_links.count > 0);
+        if map == FAR {
+            let journal = tree.beside("other");
+            let again = rechown::shift(&[tree.root()], &maps(), policy, &journal).unwrap();
+            assert!(!again.changed && !journal.exists());
+        }
+        rechown::undo(&tree.journal()).unwrap();
+        assert_eq!(tree.manifest(), before, "{map}");
+    }
+}
+
+#[test]
+fn files_with_names_outside_survive_a_crash_and_its_undo() {
+    for map in [FAR, NEAR] {
+        for (chowns, undo) in [(1, true), (2, false), (3, true), (4, false)] {
+            let tree = linked();
+            let before = tree.manifest();
+            let verb = "shift+links+unmapped";
+            let arguments = [
+                verb.into(),
+                map.into(),
+                tree.journal().into_os_string(),
+                tree.root().into_os_string(),
+            ];
+            let output = engine(arguments.clone(), &[(CRASH, &chowns.to_string())]);
+            if output.status.success() {
+                assert!(chowns > 2, "hardly a run died");
+                continue;
+            }
+            if !undo {
+                let output = engine(arguments, &[]);
+                assert!(output.status.success(), "{output:?}");
+                assert_eq!(owner(&tree.path("dir/out")), (5, 5));
+            }
+            rechown::undo(&tree.journal()).unwrap();
+            assert_eq!(tree.manifest(), before, "{map} after {chowns}");
+        }
+    }
+}
+
+#[test]
+fn the_sample_tells_who_owned_what_and_who_owns_it() {
+    for (map, to) in [(FAR, 100_005), (NEAR, 15)] {
+        let tree = Tree::new();
+        for name in 10..40 {
+            tree.file(format!("{name}"), 5, 5);
+        }
+        chown(tree.root(), Some(to), Some(to)).unwrap();
+        let policy = Policy {
+            strays: Strays::Leave,
+            ..Policy::default()
+        };
+        let Survey { sample, .. } = rechown::survey(&[tree.root()], &extents(map), policy).unwrap();
+        let report =
+            rechown::shift(&[tree.root()], &extents(map), policy, &tree.journal()).unwrap();
+        assert_eq!(sample.examples.len(), 20);
+        assert_eq!(report.sample.count, report.counts.changed());
+        let change = |name: &str| Change {
+            path: tree.path(name),
+            from: Owner { uid: 5, gid: 5 },
+            to: Owner { uid: to, gid: to },
+        };
+        for sample in [sample, report.sample] {
+            let of_files = sample
+                .examples
+                .iter()
+                .filter(|change| change.path != tree.root());
+            for found in of_files {
+                assert_eq!(
+                    *found,
+                    change(found.path.file_name().unwrap().to_str().unwrap())
+                );
+            }
+        }
+    }
+}
