@@ -4,7 +4,10 @@ use crate::{
     roots::Root,
     walk::{Entry, open_below},
 };
-use rustix::{fs::StatxFlags, io::Errno};
+use rustix::{
+    fs::{Statx, StatxFlags},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::{CStr, CString, OsStr},
@@ -33,7 +36,7 @@ impl Known {
             root: entry.dir.root().index,
             path: entry.dir.relative(entry.name),
             inode: file.stat.stx_ino,
-            born: born(file),
+            born: born(&file.stat),
         }
     }
 
@@ -52,7 +55,7 @@ impl Known {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
             Ok(file) => {
-                let same = file.stat.stx_ino == self.inode && born(&file) == self.born;
+                let same = file.stat.stx_ino == self.inode && born(&file.stat) == self.born;
                 Ok(same.then_some(file))
             }
         }
@@ -82,9 +85,10 @@ pub(crate) fn restore<'a, T>(
     Ok(())
 }
 
-fn born(file: &Pinned) -> Option<(i64, u32)> {
-    let known = file.stat.stx_mask & StatxFlags::BTIME.bits() != 0;
-    let time = &file.stat.stx_btime;
+/// Seconds and nanoseconds, where the file system knows them.
+pub(crate) fn born(stat: &Statx) -> Option<(i64, u32)> {
+    let known = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let time = &stat.stx_btime;
     known.then_some((time.tv_sec, time.tv_nsec))
 }
 

@@ -37,6 +37,7 @@ mod journal;
 mod known;
 mod links;
 mod pinned;
+mod place;
 mod policy;
 mod report;
 mod roots;
@@ -47,7 +48,7 @@ mod sys;
 mod walk;
 mod xattr;
 
-pub use engine::{Progress, Record, recorded, shift, undo, undo_at};
+pub use engine::{Progress, Record, is_done, recorded, shift, undo, undo_at};
 pub use error::Error;
 pub use idmap::IdMaps;
 pub use ids::{IdKind, Unmapped};

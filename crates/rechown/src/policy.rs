@@ -13,6 +13,20 @@ pub struct Policy {
     pub outside_links: OutsideLinks,
 }
 
+impl Policy {
+    /// What [`undo`](crate::undo) looks at trees with after a shift by this one. It refuses nothing but immutable entries, and leaves
+    /// strays alone: nobody takes an undo back, so that there is no need to record them.
+    #[must_use]
+    pub fn of_undo(self) -> Self {
+        Self {
+            unmapped: Unknown::Keep,
+            strays: Strays::Refuse,
+            immutable: self.immutable,
+            outside_links: OutsideLinks::Shift,
+        }
+    }
+}
+
 /// See [`Policy::unmapped`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

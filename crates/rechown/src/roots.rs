@@ -23,6 +23,14 @@ pub(crate) struct Root {
 }
 
 impl Root {
+    /// One that is alone.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self {
+            index: 0,
+            path: path.into(),
+        }
+    }
+
     pub(crate) fn open(&self) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(CWD, &*self.path, flags, Mode::empty())

@@ -84,7 +84,9 @@ impl Survey {
         }
     }
 
-    pub(crate) fn immutable_refusal(&self) -> Option<Error> {
+    /// Why an undo would refuse these trees, if it would.
+    #[must_use]
+    pub fn immutable_refusal(&self) -> Option<Error> {
         (!self.immutable.is_empty()).then(|| Error::Immutable(self.immutable.clone()))
     }
 
