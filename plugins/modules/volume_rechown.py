@@ -152,6 +152,7 @@ options:
     default: full
 notes:
   - Needs root on the host.
+  - A run that was cut short is finished by the options that it began with, whatever the next one says.
   - The executable also runs by hand on the host, see C(volume_rechown --help).
 seealso:
   - module: bulkhead.hosts.userns_remap

@@ -14,8 +14,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What [`undo`](crate::undo) looks at trees with after a shift by this one. It refuses nothing but immutable entries, and leaves
-    /// strays alone: nobody takes an undo back, so that there is no need to record them.
+    /// What [`undo`](crate::undo) looks at trees with after a shift by this one. Only immutable entries stand in
+    /// its way; strays it leaves alone, and without a record, since nobody takes an undo back.
     #[must_use]
     pub fn of_undo(self) -> Self {
         Self {

@@ -120,7 +120,9 @@ pub(crate) fn check_chown(roots: &[Root]) -> Result<(), Error> {
             continue;
         }
         match pinned::try_chown(fd.as_fd(), stat.stx_uid, stat.stx_gid) {
-            Err(Errno::PERM) => return Err(Error::Squashed(root.path.to_path_buf())),
+            Err(Errno::PERM | Errno::ACCESS) => {
+                return Err(Error::Squashed(root.path.to_path_buf()));
+            }
             result => result.map_err(Error::at("change the owner of", &root.path))?,
         }
     }
