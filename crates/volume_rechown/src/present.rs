@@ -5,7 +5,7 @@ use ansible_module::{Diff, Failure, Outcome};
 use idmap::{IdMap, IdMaps};
 use rechown::{Change, Counts, Owner, Report, Sample, Survey, Unmapped};
 use serde_json::{Value, json};
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 /// What was seen of a tree, by a run or by a mere look.
 struct Seen<'a> {
@@ -135,17 +135,11 @@ fn skipped(seen: &Seen<'_>) -> Value {
     })
 }
 
-/// Whole entries; none where there was nothing to measure.
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
-)]
+/// Whole entries a second; none where there was nothing to measure.
 fn rate(entries: u64, seconds: f64) -> u64 {
-    match seconds > 0.0 {
-        true => (entries as f64 / seconds) as u64,
-        false => 0,
-    }
+    let micros = Duration::from_secs_f64(seconds).as_micros();
+    let rate = (u128::from(entries) * 1_000_000).checked_div(micros);
+    rate.map_or(0, |rate| u64::try_from(rate).unwrap_or(u64::MAX))
 }
 
 fn changes(sample: &Sample<Change>) -> Value {

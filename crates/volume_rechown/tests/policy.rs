@@ -99,6 +99,23 @@ fn immutable_files_are_lifted_when_asked_for() {
 }
 
 #[test]
+fn what_became_immutable_since_stands_in_the_way_back() {
+    let host = Host::new();
+    let path = host.file("fixed", 5, 6);
+    host.run(to_docker());
+    let file = Immutable::new(path);
+    for check in [true, false] {
+        let refused = host.run(with(restored(), json!({"_ansible_check_mode": check})));
+        let msg = refused["msg"].as_str().unwrap_or_default();
+        assert!(msg.contains("immutable or append-only"), "{refused}");
+    }
+    assert_eq!(host.owner("sub/file"), (100_005, 100_006));
+    drop(file);
+    host.run(restored());
+    assert_eq!(host.owner("fixed"), (5, 6));
+}
+
+#[test]
 fn a_flag_lifted_by_a_run_cut_short_is_given_back_there_and_back() {
     let lift = with(to_docker(), json!({"immutable": "lift"}));
     for chowns in 1..=4 {
