@@ -17,7 +17,11 @@ description:
     Ids are translated one by one, never flattened to a single owner as C(chown -R) does.
   - Mode bits, file capabilities and the ids in ACLs come along. Hard links are shifted once, and
     of symbolic links the link itself. Other mounts below O(path) are left alone.
-  - Ids that the map does not cover are looked for B(before the first change), and refused.
+  - Ids that the map does not cover, immutable files and files with hard links from outside the tree are
+    looked for B(before the first change), and refused unless the options say otherwise.
+  - Refused at once are read-only mounts, the kernel's own file systems (C(proc), C(sysfs) and their like),
+    file systems that store no owners (C(vfat)), and servers that do not let root change owners (NFS with
+    C(root_squash)). C(/), C(/proc), C(/sys), C(/dev) and C(/var/lib/bulkhead) are never shifted.
   - The old owners are journaled, so O(state=restored) can bring them back.
 attributes:
   check_mode:
@@ -91,8 +95,64 @@ options:
       - verified
       - restored
     default: shifted
+  unmapped:
+    description:
+      - What to do with ids that the map does not cover.
+      - V(fail) changes nothing and lists them.
+      - V(keep) leaves them as they are, and translates what else the entry holds.
+        B(In a container they show as C(nobody)), and not even its root can use what is theirs alone.
+    type: str
+    choices:
+      - fail
+      - keep
+    default: fail
+  immutable:
+    description:
+      - What to do with immutable and append-only entries (C(chattr +i), C(chattr +a)).
+      - V(fail) changes nothing and lists them.
+      - V(lift) takes the flag away for the moment of the change and puts it back. The flags are journaled
+        before, so that a run that was cut short loses none. With O(state=restored) they are lifted again
+        if they were with O(state=shifted).
+    type: str
+    choices:
+      - fail
+      - lift
+    default: fail
+  outside_links:
+    description:
+      - What to do with files that also have names outside O(path), as those have that C(rsnapshot) or
+        C(cp -al) made. An owner belongs to the file, so B(the change would show under those names too),
+        and the container could write to what a backup took for safe.
+      - V(fail) changes nothing and lists them. It is the default because neither answer is harmless.
+      - V(keep) leaves such a file with the owner it has. The containers may then have no access to it.
+    type: str
+    choices:
+      - fail
+      - keep
+    default: fail
+  allow_dangerous_path:
+    description:
+      - Shift O(path) even if it is a directory of the system such as C(/etc/nginx), one that much else
+        shares such as C(/srv), or a home directory. B(A wrong path then takes the host down), or locks
+        people out.
+    type: bool
+    default: false
+  verify:
+    description:
+      - How to find out whether all is shifted already.
+      - V(full) looks at every entry.
+      - V(root) trusts the record of a finished shift by the same map and the same options, as long as
+        O(path) is the same directory and has the owner that it was given. It takes the same few
+        milliseconds for any tree. B(What came into the tree since with other owners goes unnoticed.)
+        Without a record, or where the file system keeps no times of birth, it is V(full).
+    type: str
+    choices:
+      - full
+      - root
+    default: full
 notes:
   - Needs root on the host.
+  - A run that was cut short is finished by the options that it began with, whatever the next one says.
   - The executable also runs by hand on the host, see C(volume_rechown --help).
 seealso:
   - module: bulkhead.hosts.userns_remap
@@ -117,6 +177,23 @@ EXAMPLES = r"""
   bulkhead.hosts.volume_rechown:
     path: /srv/www
     state: restored
+
+- name: A mail store of a terabyte is shifted once, and then only its root is looked at
+  bulkhead.hosts.volume_rechown:
+    path: /srv/mail
+    from:
+      engine: host
+    to:
+      engine: docker
+    verify: root
+
+- name: A tree with immutable files, and with some of an account that no container knows
+  bulkhead.hosts.volume_rechown:
+    path: /srv/app
+    map:
+      - 0:165536:65536
+    immutable: lift
+    unmapped: keep
 """
 
 RETURN = r"""
@@ -126,7 +203,7 @@ path:
   type: str
   sample: /srv/www
 entries:
-  description: How many entries the tree holds.
+  description: How many entries the tree holds. None are counted where the record alone decides.
   returned: success
   type: int
   sample: 1204
@@ -162,6 +239,9 @@ shifted:
     set_ids:
       description: Set-user-id and set-group-id bits kept.
       type: int
+    immutable:
+      description: Immutable and append-only entries, whose flags were lifted and put back.
+      type: int
   sample:
     entries: 1204
     directories: 61
@@ -172,15 +252,66 @@ shifted:
     acls: 0
     capabilities: 0
     set_ids: 0
+    immutable: 0
+skipped:
+  description: What was left alone, by reason.
+  returned: success
+  type: dict
+  contains:
+    already:
+      description: Entries with an id that the map yields.
+      type: int
+    unmapped:
+      description: Ids that the map does not cover.
+      type: int
+    outside_links:
+      description: Files with names outside the tree. With O(state=restored) those are not left alone.
+      type: int
+    mounts:
+      description: Other mounts.
+      type: int
+  sample:
+    already: 0
+    unmapped: 0
+    outside_links: 0
+    mounts: 1
+sample:
+  description: Some of the entries that were given another owner, or in check mode would be. At most 20.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The entry.
+      type: str
+    from:
+      description: The owner before, as C(uid) and C(gid).
+      type: dict
+    to:
+      description: The owner after, as C(uid) and C(gid). The same where only an ACL or a capability changed.
+      type: dict
+  sample:
+    - path: /srv/www/index.html
+      from:
+        uid: 33
+        gid: 33
+      to:
+        uid: 165569
+        gid: 165569
 resumed:
   description: Whether an earlier run that was interrupted has been finished.
   returned: success, unless in check mode
   type: bool
 seconds:
   description: How long it took.
-  returned: success, unless in check mode
+  returned: success
   type: float
   sample: 0.2
+entries_per_second:
+  description: How many entries that makes in a second.
+  returned: success
+  type: int
+  sample: 412000
 unmapped:
   description: Paths with an id that the map does not cover. A sample, where there are many.
   returned: when there are any
@@ -217,6 +348,11 @@ def main():
             'state': dict(
                 type='str', choices=['shifted', 'verified', 'restored'], default='shifted'
             ),
+            'unmapped': dict(type='str', choices=['fail', 'keep'], default='fail'),
+            'immutable': dict(type='str', choices=['fail', 'lift'], default='fail'),
+            'outside_links': dict(type='str', choices=['fail', 'keep'], default='fail'),
+            'allow_dangerous_path': dict(type='bool', default=False),
+            'verify': dict(type='str', choices=['full', 'root'], default='full'),
         },
         mutually_exclusive=[('map', 'from'), ('map', 'to')],
         required_together=[('from', 'to')],

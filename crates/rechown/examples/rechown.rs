@@ -1,29 +1,43 @@
 //! The engine by hand: `rechown survey MAP ROOT…`, `rechown shift MAP JOURNAL ROOT…`, `rechown undo JOURNAL`.
-//! `shift-rest` leaves strays alone. MAP is extents as `[u:|g:|b:]container:host:size`, separated by commas.
+//! MAP is extents as `[u:|g:|b:]container:host:size`, separated by commas. `survey` and `shift` refuse what a
+//! policy may allow, unless told so: `shift+unmapped+strays+immutable+links`.
 
-use rechown::IdMaps;
+use rechown::{IdMaps, Immutable, OutsideLinks, Policy, Strays, Unknown};
 use std::{error::Error, path::Path};
+
+fn policy(words: &str) -> Policy {
+    let mut policy = Policy::default();
+    for word in words.split('+') {
+        match word {
+            "unmapped" => policy.unmapped = Unknown::Keep,
+            "strays" => policy.strays = Strays::Leave,
+            "immutable" => policy.immutable = Immutable::Lift,
+            "links" => policy.outside_links = OutsideLinks::Keep,
+            _ => {}
+        }
+    }
+    policy
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let maps = |text: &str| IdMaps::parse(&text.split(',').collect::<Vec<_>>());
-    let json = match arguments[..] {
-        ["survey", map, ref roots @ ..] => {
-            serde_json::to_string_pretty(&rechown::survey(roots, &maps(map)?)?)?
+    let (verb, rest) = arguments.split_first().unwrap_or((&"", &[]));
+    let (verb, words) = verb.split_once('+').unwrap_or((verb, ""));
+    let policy = policy(words);
+    let json = match (verb, rest) {
+        ("survey", [map, roots @ ..]) => {
+            serde_json::to_string_pretty(&rechown::survey(roots, &maps(map)?, policy)?)?
         }
-        ["shift", map, journal, ref roots @ ..] => {
-            let report = rechown::shift(roots, &maps(map)?, Path::new(journal))?;
+        ("shift", [map, journal, roots @ ..]) => {
+            let report = rechown::shift(roots, &maps(map)?, policy, Path::new(journal))?;
             serde_json::to_string_pretty(&report)?
         }
-        ["shift-rest", map, journal, ref roots @ ..] => {
-            let report = rechown::shift_leaving_strays(roots, &maps(map)?, Path::new(journal))?;
-            serde_json::to_string_pretty(&report)?
-        }
-        ["undo", journal] => serde_json::to_string_pretty(&rechown::undo(Path::new(journal))?)?,
+        ("undo", [journal]) => serde_json::to_string_pretty(&rechown::undo(Path::new(journal))?)?,
         _ => {
             return Err(
-                "usage: rechown survey MAP ROOT… | shift|shift-rest MAP JOURNAL ROOT… | undo JOURNAL".into(),
+                "usage: rechown survey MAP ROOT… | shift MAP JOURNAL ROOT… | undo JOURNAL".into(),
             );
         }
     };

@@ -1,62 +1,47 @@
 use crate::{
-    Error, IdMaps, Report, fragile,
+    Error, IdMaps, OutsideLinks, Policy, Report, Unknown,
+    fixed::{self, Liftable},
+    fragile,
     ids::Sides,
-    journal::{Journal, Note, with_suffix},
+    journal::{Head, Journal, Note, with_suffix},
     roots::{self, Root},
-    shift as pass,
-    stray::{self, Strays},
-    survey,
+    shift as pass, stray,
+    survey::{self, Survey},
 };
 use std::{
+    mem,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 /// Shifts the trees at `roots` from the container side of `maps` to the host side, all in one parallel run.
 ///
-/// Everything that can be refused is refused before the first change. The file `journal` (its directory
-/// exists) is written before it too and stays, for [`undo`]; when a former run for the same roots and maps
-/// was cut short, the next one takes it up. A tree that is already shifted gives an unchanged report and no
-/// journal. A complete journal is of the past: the next shift, once nothing refuses it, writes its own over
-/// it. Only one process at a time may use a journal or a tree; that lock is the caller's.
+/// Everything that can be refused is refused before the first change, as `policy` has it. The file `journal`
+/// (its directory exists) is written before it too and stays, for [`undo`]; when a former run for the same
+/// roots and maps was cut short, the next one takes it up, by the former's policy. A tree that is already
+/// shifted gives an unchanged report and no journal. A complete journal is of the past: the next shift, once
+/// nothing refuses it, writes its own over it. Only one process at a time may use a journal or a tree; that
+/// lock is the caller's.
 ///
 /// # Errors
 /// See [`Error`]. After a failure in the middle the journal says so: run it again or [`undo`].
-pub fn shift<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, journal: &Path) -> Result<Report, Error> {
-    run(roots, maps, journal, Strays::Refuse)
-}
-
-/// As [`shift`], but entries on the target side already, and ids on neither side, are left alone and
-/// reported: for the way back of trees to which the host itself wrote meanwhile. [`undo`] leaves them
-/// alone too.
-///
-/// # Errors
-/// As [`shift`], without [`Error::Mixed`] and [`Error::Unmapped`].
-pub fn shift_leaving_strays<P: AsRef<Path>>(
+pub fn shift<P: AsRef<Path>>(
     roots: &[P],
     maps: &IdMaps,
+    policy: Policy,
     journal: &Path,
-) -> Result<Report, Error> {
-    run(roots, maps, journal, Strays::Leave)
-}
-
-fn run<P: AsRef<Path>>(
-    roots: &[P],
-    maps: &IdMaps,
-    journal: &Path,
-    strays: Strays,
 ) -> Result<Report, Error> {
     let start = Instant::now();
     let roots = roots::resolve(roots)?;
     let mut report = match pending(journal)? {
-        None => fresh(&roots, maps, journal, strays)?,
-        Some(former) if former.is_complete() => fresh(&roots, maps, journal, strays)?,
-        Some(former) if former.left.is_some() => {
+        None => fresh(&roots, maps, policy, journal)?,
+        Some(former) if former.head.is_complete() => fresh(&roots, maps, policy, journal)?,
+        Some(former) if former.head.left.is_some() => {
             return Err(Error::UndoPending(journal.to_owned()));
         }
-        Some(mut former) if former.is_of(maps, &roots) => Report {
+        Some(mut former) if former.head.is_of(maps, &roots) => Report {
             resumed: true,
-            ..convert(&mut former, journal, Way::There(strays))?
+            ..convert(&mut former, journal, Way::There)?
         },
         Some(_) => return Err(Error::OtherJournal(journal.to_owned())),
     };
@@ -69,6 +54,8 @@ fn run<P: AsRef<Path>>(
 pub struct Record {
     /// From what was to what is to be.
     pub maps: IdMaps,
+    /// What it was allowed.
+    pub policy: Policy,
     /// Absolute, without symbolic links, sorted.
     pub roots: Vec<PathBuf>,
     /// How far it came.
@@ -91,32 +78,53 @@ pub enum Progress {
 /// # Errors
 /// When the journal is there and cannot be read.
 pub fn recorded(journal: &Path) -> Result<Option<Record>, Error> {
-    let undo = Journal::load(&of_undo(journal))?;
-    if undo.as_ref().is_some_and(Journal::is_complete) {
+    let undo = Head::load(&of_undo(journal))?;
+    if undo.as_ref().is_some_and(Head::is_complete) {
         return Ok(None);
     }
-    let record = |journal: Journal| Record {
-        roots: journal
-            .roots()
-            .iter()
+    let record = |head: Head| Record {
+        roots: (head.roots().iter())
             .map(|root| root.path.to_path_buf())
             .collect(),
-        progress: match (
-            undo.is_some() || journal.left.is_some(),
-            journal.is_complete(),
-        ) {
+        progress: match (undo.is_some() || head.left.is_some(), head.is_complete()) {
             (true, _) => Progress::UndoBegun,
             (false, true) => Progress::Complete,
             (false, false) => Progress::Begun,
         },
-        maps: journal.maps,
+        policy: head.policy,
+        maps: head.maps,
     };
-    Ok(Journal::load(journal)?.map(record))
+    Ok(Head::load(journal)?.map(record))
+}
+
+/// Whether `journal` tells of a complete shift of these trees by these maps and this policy, and the roots are
+/// the directories they were, by inode and time of birth, and have the owners they were given. What lies in
+/// them is taken on trust, so that it takes no longer for a large tree. Where the file system keeps no times
+/// of birth nothing is.
+///
+/// # Errors
+/// When the journal or a root is there and cannot be read.
+pub fn is_done<P: AsRef<Path>>(
+    roots: &[P],
+    maps: &IdMaps,
+    policy: Policy,
+    journal: &Path,
+) -> Result<bool, Error> {
+    let roots = roots::resolve(roots)?;
+    if Head::load(&of_undo(journal))?.is_some() {
+        return Ok(false);
+    }
+    match Head::load(journal)? {
+        Some(head) if head.is_complete() && head.is_of(maps, &roots) && head.policy == policy => {
+            head.are_still()
+        }
+        _ => Ok(false),
+    }
 }
 
 /// The journal, once an undo that was over but for its clearing away is cleared away.
 fn pending(journal: &Path) -> Result<Option<Journal>, Error> {
-    match Journal::load(&of_undo(journal))? {
+    match Head::load(&of_undo(journal))? {
         Some(undo) if undo.is_complete() => clear(journal)?,
         Some(_) => return Err(Error::UndoPending(journal.to_owned())),
         None => {}
@@ -124,67 +132,84 @@ fn pending(journal: &Path) -> Result<Option<Journal>, Error> {
     Journal::load(journal)
 }
 
-fn fresh(roots: &[Root], maps: &IdMaps, path: &Path, strays: Strays) -> Result<Report, Error> {
-    let survey = survey::run(roots, maps, strays)?;
-    let refusal = match strays {
-        Strays::Refuse => survey.refusal(),
-        Strays::Leave => survey.immutable_refusal(),
-    };
-    if let Some(refusal) = refusal {
-        return Err(refusal);
+fn fresh(roots: &[Root], maps: &IdMaps, policy: Policy, path: &Path) -> Result<Report, Error> {
+    let survey = survey::run(roots, maps, policy)?;
+    match survey.refusal() {
+        Some(refusal) => Err(refusal),
+        None => begin(roots, maps, survey, |_| (), path, Way::There),
     }
+}
+
+/// Writes a journal and follows it, if there is anything to change.
+fn begin(
+    roots: &[Root],
+    maps: &IdMaps,
+    mut survey: Survey,
+    complete: impl FnOnce(&mut Journal),
+    path: &Path,
+    way: Way,
+) -> Result<Report, Error> {
     if survey.source.is_empty() {
         return Ok(untouched(survey));
     }
     roots::check_writable(roots)?;
-    let mut journal = Journal::new(maps, roots, survey).ok_or(Error::NoDetour)?;
+    roots::check_chown(roots)?;
+    // The passes see ids on their way, and the last one none that were kept.
+    let sample = mem::take(&mut survey.sample);
+    let outside_links = mem::take(&mut survey.outside_links);
+    let mut journal = Journal::new(maps, roots, survey)?;
+    complete(&mut journal);
     journal.write(path)?;
-    convert(&mut journal, path, Way::There(strays))
+    Ok(Report {
+        sample,
+        outside_links,
+        ..convert(&mut journal, path, way)?
+    })
 }
 
-fn untouched(survey: crate::Survey) -> Report {
+fn untouched(survey: Survey) -> Report {
     Report {
         counts: survey.counts,
         already: survey.target.count,
         unmapped: survey.unmapped,
         boundaries: survey.boundaries,
+        outside_links: survey.outside_links,
         ..Report::default()
     }
 }
 
 /// Which way a journal leads.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    There(Strays),
+    There,
     /// The strays of the shift that is taken back are made what they were.
     Back,
 }
 
 /// Runs the passes of a journal from wherever it is to the end.
 fn convert(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error> {
-    let roots = journal.roots();
+    let roots = journal.head.roots();
+    let (policy, liftable) = (journal.head.policy, Liftable::new(&journal.lists.fixed));
     let mut report = Report::default();
-    while let Some(maps) = journal.passes.get(journal.done) {
-        let pass = pass::run(&roots, maps)?;
+    while let Some(maps) = journal.head.passes.get(journal.head.done) {
+        let pass = pass::run(&roots, maps, policy.outside_links, &liftable)?;
         report = Report {
             changed: report.changed || pass.changed,
             ..pass
         };
-        let count = journal.done + 1;
-        let sides = Sides::new(&journal.after(count));
-        fragile::give_back(&journal.fragile, &roots, Some(&sides), &mut report)?;
-        match way {
-            // Came after the survey. Left open, the journal still leads forward and back.
-            Way::There(Strays::Refuse) if !report.unmapped.is_empty() => {
-                return Err(Error::Unmapped(report.unmapped));
-            }
-            Way::Back if count == journal.passes.len() => {
-                stray::restore(&journal.strays, &roots, &mut report)?;
-            }
-            _ => {}
+        let count = journal.head.done + 1;
+        let sides = Sides::new(&journal.head.after(count));
+        fragile::give_back(&journal.lists.fragile, &roots, Some(&sides), &mut report)?;
+        if way == Way::Back && count == journal.head.passes.len() {
+            stray::restore(&journal.lists.strays, &roots, &liftable, &mut report)?;
+        }
+        fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
+        // Came after the survey. Left open, the journal still leads forward and back.
+        if policy.unmapped == Unknown::Refuse && !report.unmapped.is_empty() {
+            return Err(Error::Unmapped(report.unmapped));
         }
         roots::sync(&roots)?;
-        journal.note(path, Note::Done)?;
+        journal.head.note(path, Note::Done)?;
     }
     Ok(report)
 }
@@ -214,14 +239,14 @@ fn take_back(journal: &Path, roots: Option<Vec<Root>>) -> Result<Report, Error> 
     let start = Instant::now();
     let undo = of_undo(journal);
     let mut report = match (Journal::load(&undo)?, Journal::load(journal)?) {
-        (Some(begun), _) if begun.is_complete() => Report::default(),
+        (Some(begun), _) if begun.head.is_complete() => Report::default(),
         (Some(mut begun), _) => Report {
             resumed: true,
             ..convert(&mut begun, &undo, Way::Back)?
         },
         (None, None) => Report::default(),
-        (None, Some(shift)) if shift.is_complete() => {
-            let roots = roots.unwrap_or_else(|| shift.roots());
+        (None, Some(shift)) if shift.head.is_complete() => {
+            let roots = roots.unwrap_or_else(|| shift.head.roots());
             carry_back(shift, &roots, &undo)?
         }
         (None, Some(mut shift)) => Report {
@@ -236,39 +261,38 @@ fn take_back(journal: &Path, roots: Option<Vec<Root>>) -> Result<Report, Error> 
 
 /// Begins the undo of a complete shift under a journal of its own.
 fn carry_back(shift: Journal, roots: &[Root], undo: &Path) -> Result<Report, Error> {
-    let maps = shift.maps.invert();
-    let survey = survey::run(roots, &maps, Strays::Refuse)?;
-    if let Some(refusal) = survey.immutable_refusal() {
-        return Err(refusal);
+    let maps = shift.head.maps.invert();
+    let survey = survey::run(roots, &maps, shift.head.policy.of_undo())?;
+    match survey.immutable_refusal() {
+        Some(refusal) => Err(refusal),
+        None => {
+            let complete = |journal: &mut Journal| journal.take_strays(shift);
+            begin(roots, &maps, survey, complete, undo, Way::Back)
+        }
     }
-    if survey.source.is_empty() {
-        return Ok(untouched(survey));
-    }
-    roots::check_writable(roots)?;
-    let mut journal = Journal::new(&maps, roots, survey).ok_or(Error::NoDetour)?;
-    journal.take_strays(shift);
-    journal.write(undo)?;
-    convert(&mut journal, undo, Way::Back)
 }
 
 /// Takes back what an interrupted shift has done so far.
 fn abandon(journal: &mut Journal, path: &Path) -> Result<Report, Error> {
-    let roots = journal.roots();
-    if journal.left.is_none() {
-        journal.note(path, Note::Undo)?;
+    let roots = journal.head.roots();
+    let liftable = Liftable::new(&journal.lists.fixed);
+    if journal.head.left.is_none() {
+        journal.head.note(path, Note::Undo)?;
     }
     let mut report = Report::default();
-    while let Some(last) = journal.left.and_then(|left| left.checked_sub(1)) {
-        let pass = pass::run(&roots, &journal.passes[last].invert())?;
+    while let Some(last) = journal.head.left.and_then(|left| left.checked_sub(1)) {
+        let maps = journal.head.passes[last].invert();
+        let pass = pass::run(&roots, &maps, OutsideLinks::Shift, &liftable)?;
         report = Report {
             changed: report.changed || pass.changed,
             ..pass
         };
         roots::sync(&roots)?;
-        journal.note(path, Note::Undone)?;
+        journal.head.note(path, Note::Undone)?;
     }
-    fragile::give_back(&journal.fragile, &roots, None, &mut report)?;
-    stray::restore(&journal.strays, &roots, &mut report)?;
+    fragile::give_back(&journal.lists.fragile, &roots, None, &mut report)?;
+    stray::restore(&journal.lists.strays, &roots, &liftable, &mut report)?;
+    fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
     roots::sync(&roots)?;
     Ok(report)
 }

@@ -23,6 +23,12 @@ pub enum Error {
     },
     /// Entries that are immutable or append-only (chattr(1)).
     Immutable(Sample<PathBuf>),
+    /// Files that also have names outside the roots.
+    OutsideLinks(Sample<PathBuf>),
+    /// The root's file system is the kernel's, or stores no owners.
+    NoOwners(PathBuf),
+    /// Not even root may change owners on the root's file system.
+    Squashed(PathBuf),
     /// The second root lies inside the first or is the same.
     NestedRoots(PathBuf, PathBuf),
     /// The journal is of a shift with other maps or roots that was cut short.
@@ -91,6 +97,19 @@ impl fmt::Display for Error {
             Self::Immutable(sample) => {
                 write!(f, "immutable or append-only (chattr -ia): {sample}")
             }
+            Self::OutsideLinks(sample) => {
+                write!(f, "hard links from outside the tree: {sample}")
+            }
+            Self::NoOwners(path) => write!(
+                f,
+                "{} is on a file system of the kernel's, or one that stores no owners",
+                path.display()
+            ),
+            Self::Squashed(path) => write!(
+                f,
+                "the file system of {} does not let root change owners (as NFS does with root_squash)",
+                path.display()
+            ),
             Self::NestedRoots(outer, inner) => {
                 write!(f, "{} lies inside {}", inner.display(), outer.display())
             }

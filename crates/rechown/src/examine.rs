@@ -1,5 +1,6 @@
 use crate::{
-    Counts, Error, acl, capability,
+    Change, Counts, Error, Owner, acl, capability,
+    fixed::{Fixed, Liftable, is_fixed},
     fragile::Fragile,
     ids::{IdKind, Sides, Translator},
     pinned::{Pinned, chown},
@@ -101,24 +102,42 @@ impl Verdict<'_> {
         Ok(Some(fragile))
     }
 
-    /// The entry as it is, if it holds an id of the target side.
-    pub(crate) fn stray(&mut self, entry: &Entry<'_>) -> Result<Option<Stray>, Error> {
-        if !self.ids.target {
-            return Ok(None);
-        }
+    /// The entry as it is.
+    pub(crate) fn stray(&mut self, entry: &Entry<'_>) -> Result<Stray, Error> {
         let file = self.pin(entry)?;
         let attributes = self.attributes.iter();
         let attributes =
             attributes.map(|attribute| (attribute.name.to_owned(), attribute.old.clone()));
         let stray = Stray::new(entry, &file, attributes.collect());
         self.file = Some(file);
-        Ok(Some(stray))
+        Ok(stray)
+    }
+
+    /// The flags of the entry, which has some.
+    pub(crate) fn fixed(&mut self, entry: &Entry<'_>) -> Result<Fixed, Error> {
+        let file = self.pin(entry)?;
+        let fixed = Fixed::new(entry, &file);
+        self.file = Some(file);
+        Ok(fixed)
     }
 
     fn pin(&mut self, entry: &Entry<'_>) -> Result<Pinned, Error> {
         match self.file.take() {
             Some(file) => Ok(file),
             None => Pinned::entry(entry),
+        }
+    }
+
+    /// The change of owner.
+    pub(crate) fn change(&self, entry: &Entry<'_>) -> Change {
+        let (uid, gid) = (entry.stat.stx_uid, entry.stat.stx_gid);
+        Change {
+            path: entry.path(),
+            from: Owner { uid, gid },
+            to: Owner {
+                uid: self.uid.unwrap_or(uid),
+                gid: self.gid.unwrap_or(gid),
+            },
         }
     }
 
@@ -138,18 +157,28 @@ impl Verdict<'_> {
             }
         }
         counts.set_ids += u64::from(self.loses_set_id(entry));
+        counts.immutable += u64::from(is_fixed(entry.stat));
     }
 
-    /// Makes the change. What the kernel takes away at the change of owner comes back right after it; the
-    /// mode last, since setting an ACL may touch it.
-    pub(crate) fn apply(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
-        let set_id = self.loses_set_id(entry);
+    /// Makes the change, with the flags in its way lifted meanwhile.
+    pub(crate) fn apply(&mut self, entry: &Entry<'_>, liftable: &Liftable) -> Result<(), Error> {
         let fail = |doing| Error::io(doing, || entry.path());
-        if self.attributes.is_empty() && !set_id {
+        let plain = self.attributes.is_empty() && !self.loses_set_id(entry);
+        if plain && !is_fixed(entry.stat) {
             return chown(entry.at, entry.name, self.uid, self.gid)
                 .map_err(fail("change the owner of"));
         }
         let file = self.pin(entry)?;
+        let lifted = liftable.lift(&file).map_err(fail("lift the flags of"))?;
+        let changed = self.change_pinned(entry, &file);
+        lifted.put_back().map_err(fail("give the flags back to"))?;
+        changed
+    }
+
+    /// What the kernel takes away at the change of owner comes back right after it; the mode last, since
+    /// setting an ACL may touch it.
+    fn change_pinned(&self, entry: &Entry<'_>, file: &Pinned) -> Result<(), Error> {
+        let fail = |doing| Error::io(doing, || entry.path());
         if self.chowns() {
             file.chown(self.uid, self.gid)
                 .map_err(fail("change the owner of"))?;
@@ -159,7 +188,7 @@ impl Verdict<'_> {
                 file.set(name, new).map_err(fail("set the attributes of"))?;
             }
         }
-        if set_id {
+        if self.loses_set_id(entry) {
             file.chmod(entry.stat.stx_mode)
                 .map_err(fail("set the mode of"))?;
         }

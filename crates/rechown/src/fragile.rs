@@ -1,7 +1,7 @@
 use crate::{
     Error, Report, capability,
     ids::{Sides, Translator},
-    known::Known,
+    known::{self, Known},
     pinned::Pinned,
     roots::Root,
     walk::Entry,
@@ -61,20 +61,9 @@ pub(crate) fn give_back(
     sides: Option<&Sides>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    for fragile in fragile {
-        let Some(root) = roots.get(fragile.known.root) else {
-            continue;
-        };
-        let path = || root.path.join(&fragile.known.path);
-        let found = fragile.known.find(root).map_err(Error::io("open", path))?;
-        match found {
-            None => report.lost.add(path),
-            Some(file) => {
-                report.changed |= fragile
-                    .give_back(&file, sides)
-                    .map_err(Error::io("give mode and capabilities back to", path))?;
-            }
-        }
-    }
-    Ok(())
+    let fragile = fragile.iter().map(|fragile| (&fragile.known, fragile));
+    let doing = "give mode and capabilities back to";
+    known::restore(fragile, roots, report, doing, |fragile, file| {
+        fragile.give_back(file, sides)
+    })
 }

@@ -16,6 +16,7 @@ pub enum IdKind {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unmapped {
     /// Where it was met: as owner, in an ACL or in a file capability.
+    #[serde(serialize_with = "crate::report::lossy")]
     pub path: PathBuf,
     /// Which kind.
     pub kind: IdKind,

@@ -1,11 +1,15 @@
-//! The journal: one line of JSON, written whole before the first change, and a short line for every pass that
-//! is done or taken back.
+//! The journal: two lines of JSON, written whole before the first change, and a short line for every pass that
+//! is done or taken back. The first line and those notes say how it stands, and are read without the second,
+//! which is as long as the tree has entries that need one.
 
-use crate::{Error, IdMaps, Survey, fragile::Fragile, roots::Root, stray::Stray};
+use crate::{
+    Error, IdMaps, Policy, Survey, fixed::Fixed, fragile::Fragile, place::Place, roots::Root,
+    stray::Stray,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -31,14 +35,15 @@ impl Note {
     }
 }
 
+/// What a journal is of, and how far it is.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Journal {
+pub(crate) struct Head {
     pub(crate) maps: IdMaps,
     /// What leads there: disjoint maps, one after the other.
     pub(crate) passes: Vec<IdMaps>,
-    roots: Vec<Place>,
-    pub(crate) fragile: Vec<Fragile>,
-    pub(crate) strays: Vec<Stray>,
+    /// By which the survey refused nothing.
+    pub(crate) policy: Policy,
+    places: Vec<Place>,
     /// How many passes are done.
     #[serde(skip)]
     pub(crate) done: usize,
@@ -47,27 +52,21 @@ pub(crate) struct Journal {
     pub(crate) left: Option<usize>,
 }
 
+/// The entries that need more than a map.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Place(#[serde(with = "path")] PathBuf);
+pub(crate) struct Lists {
+    pub(crate) fragile: Vec<Fragile>,
+    pub(crate) strays: Vec<Stray>,
+    pub(crate) fixed: Vec<Fixed>,
+}
 
-impl Journal {
-    /// `None` where no ids are free to go by.
-    pub(crate) fn new(maps: &IdMaps, roots: &[Root], survey: Survey) -> Option<Self> {
-        let outside: Vec<_> = survey.outside.iter().copied().collect();
-        Some(Self {
-            maps: maps.clone(),
-            passes: maps.passes(&outside)?,
-            roots: roots
-                .iter()
-                .map(|root| Place(root.path.to_path_buf()))
-                .collect(),
-            fragile: survey.fragile,
-            strays: survey.strays,
-            done: 0,
-            left: None,
-        })
-    }
+#[derive(Debug)]
+pub(crate) struct Journal {
+    pub(crate) head: Head,
+    pub(crate) lists: Lists,
+}
 
+impl Head {
     /// Whether all of it is done and none of it taken back.
     pub(crate) fn is_complete(&self) -> bool {
         self.done == self.passes.len() && self.left.is_none()
@@ -82,43 +81,53 @@ impl Journal {
     }
 
     pub(crate) fn roots(&self) -> Vec<Root> {
-        crate::roots::number(self.roots.iter().map(|place| place.0.clone()).collect())
+        crate::roots::number(self.places.iter().map(|place| place.path.clone()).collect())
     }
 
     pub(crate) fn is_of(&self, maps: &IdMaps, roots: &[Root]) -> bool {
-        let places = self.roots.iter().map(|place| &*place.0);
+        let places = self.places.iter().map(|place| &*place.path);
         self.maps == *maps && places.eq(roots.iter().map(|root| &*root.path))
     }
 
-    /// Takes over the strays of the shift whose undo this is; a root that is gone took its own along.
-    pub(crate) fn take_strays(&mut self, shift: Self) {
-        for mut stray in shift.strays {
-            let place = shift.roots.get(stray.known.root);
-            if let Some(root) = self.roots.iter().position(|root| Some(root) == place) {
-                stray.known.root = root;
-                self.strays.push(stray);
+    /// Whether all roots are the directories they were, with the owners they were given.
+    pub(crate) fn are_still(&self) -> Result<bool, Error> {
+        for place in &self.places {
+            if !place.is_still()? {
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 
+    /// Reads the first line and the last ones.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>, Error> {
-        let bytes = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(Error::at("read", path))?,
+        let read = || -> io::Result<_> {
+            let mut file = BufReader::new(File::open(path)?);
+            let mut first = Vec::new();
+            let length = file.read_until(b'\n', &mut first)? as u64;
+            let end = file.seek(SeekFrom::End(0))?;
+            // All notes together are shorter by far; what is cut of a line at the start is none of them.
+            file.seek(SeekFrom::Start(end.saturating_sub(4096).max(length)))?;
+            let mut last = Vec::new();
+            file.read_to_end(&mut last)?;
+            Ok((first, last))
         };
-        let end = bytes
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .unwrap_or(bytes.len());
-        let (line, rest) = bytes.split_at(end);
-        let mut journal: Self = serde_json::from_slice(line)
+        let (first, last) = match read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            lines => lines.map_err(Error::at("read", path))?,
+        };
+        let mut head: Self = serde_json::from_slice(&first)
             .map_err(|error| Error::BadJournal(path.to_owned(), error))?;
-        // A line cut short by a crash counts as not written.
-        let whole = rest.split_inclusive(|&byte| byte == b'\n');
+        head.follow_all(&last);
+        Ok(Some(head))
+    }
+
+    /// A line cut short by a crash counts as not written.
+    fn follow_all(&mut self, lines: &[u8]) {
+        let whole = lines.split_inclusive(|&byte| byte == b'\n');
         for line in whole.filter(|line| line.ends_with(b"\n")) {
-            journal.follow(line.trim_ascii_end());
+            self.follow(line.trim_ascii_end());
         }
-        Ok(Some(journal))
     }
 
     fn follow(&mut self, line: &[u8]) {
@@ -135,27 +144,6 @@ impl Journal {
         }
     }
 
-    /// Puts the journal in place whole, and on the disk.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
-        let temporary = with_suffix(path, ".new");
-        let mut line =
-            serde_json::to_vec(self).map_err(|error| Error::BadJournal(path.to_owned(), error))?;
-        line.push(b'\n');
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(&line)?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)?;
-            sync_parent(path)
-        };
-        write().map_err(Error::at("write", path))
-    }
-
     /// Notes how far it is, on the disk too. What a crash has left of a line is ended first.
     pub(crate) fn note(&mut self, path: &Path, note: Note) -> Result<(), Error> {
         let write = || {
@@ -170,6 +158,87 @@ impl Journal {
         write().map_err(Error::at("write", path))?;
         self.follow(note.word().as_bytes());
         Ok(())
+    }
+}
+
+impl Journal {
+    /// # Errors
+    /// [`Error::NoDetour`] where no ids are free to go by.
+    pub(crate) fn new(maps: &IdMaps, roots: &[Root], survey: Survey) -> Result<Self, Error> {
+        let outside: Vec<_> = survey.outside.iter().copied().collect();
+        let places = roots.iter().map(|root| Place::new(root, maps));
+        Ok(Self {
+            head: Head {
+                maps: maps.clone(),
+                passes: maps.passes(&outside).ok_or(Error::NoDetour)?,
+                policy: survey.policy,
+                places: places.collect::<Result<_, _>>()?,
+                done: 0,
+                left: None,
+            },
+            lists: Lists {
+                fragile: survey.fragile,
+                strays: survey.strays,
+                fixed: survey.fixed,
+            },
+        })
+    }
+
+    /// Takes over the strays of the shift whose undo this is; a root that is gone took its own along.
+    pub(crate) fn take_strays(&mut self, shift: Self) {
+        for mut stray in shift.lists.strays {
+            let path = |place: &Place| place.path.clone();
+            let place = shift.head.places.get(stray.known.root).map(path);
+            let mut places = self.head.places.iter().map(path);
+            if let Some(root) = places.position(|root| Some(root) == place) {
+                stray.known.root = root;
+                self.lists.strays.push(stray);
+            }
+        }
+    }
+
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>, Error> {
+        let Some(head) = Head::load(path)? else {
+            return Ok(None);
+        };
+        let read = || {
+            let mut file = BufReader::new(File::open(path)?);
+            file.skip_until(b'\n')?;
+            let mut second = Vec::new();
+            file.read_until(b'\n', &mut second).map(|_| second)
+        };
+        let second = read().map_err(Error::at("read", path))?;
+        let lists = serde_json::from_slice(&second)
+            .map_err(|error| Error::BadJournal(path.to_owned(), error))?;
+        Ok(Some(Self { head, lists }))
+    }
+
+    /// Puts the journal in place whole, and on the disk.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
+        let temporary = with_suffix(path, ".new");
+        let bad = |error| Error::BadJournal(path.to_owned(), error);
+        let lines = [
+            serde_json::to_vec(&self.head),
+            serde_json::to_vec(&self.lists),
+        ];
+        let mut text = Vec::new();
+        for line in lines {
+            text.append(&mut line.map_err(bad)?);
+            text.push(b'\n');
+        }
+        let write = || {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            sync_parent(path)
+        };
+        write().map_err(Error::at("write", path))
     }
 
     /// Removes the journal, if there, for good.

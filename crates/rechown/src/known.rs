@@ -1,9 +1,13 @@
 use crate::{
+    Error, Report,
     pinned::Pinned,
     roots::Root,
     walk::{Entry, open_below},
 };
-use rustix::{fs::StatxFlags, io::Errno};
+use rustix::{
+    fs::{Statx, StatxFlags},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::{CStr, CString, OsStr},
@@ -21,7 +25,7 @@ pub(crate) struct Known {
     /// Below the root.
     #[serde(with = "crate::journal::path")]
     pub(crate) path: PathBuf,
-    inode: u64,
+    pub(crate) inode: u64,
     /// Seconds and nanoseconds, where the file system knows them.
     born: Option<(i64, u32)>,
 }
@@ -32,7 +36,7 @@ impl Known {
             root: entry.dir.root().index,
             path: entry.dir.relative(entry.name),
             inode: file.stat.stx_ino,
-            born: born(file),
+            born: born(&file.stat),
         }
     }
 
@@ -51,16 +55,40 @@ impl Known {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
             Ok(file) => {
-                let same = file.stat.stx_ino == self.inode && born(&file) == self.born;
+                let same = file.stat.stx_ino == self.inode && born(&file.stat) == self.born;
                 Ok(same.then_some(file))
             }
         }
     }
 }
 
-fn born(file: &Pinned) -> Option<(i64, u32)> {
-    let known = file.stat.stx_mask & StatxFlags::BTIME.bits() != 0;
-    let time = &file.stat.stx_btime;
+/// Makes files of a journal what it says, where they still are the same. May be repeated.
+pub(crate) fn restore<'a, T>(
+    items: impl Iterator<Item = (&'a Known, T)>,
+    roots: &[Root],
+    report: &mut Report,
+    doing: &'static str,
+    restore: impl Fn(T, &Pinned) -> Result<bool, Errno>,
+) -> Result<(), Error> {
+    for (known, item) in items {
+        let Some(root) = roots.get(known.root) else {
+            continue;
+        };
+        let path = || root.path.join(&known.path);
+        match known.find(root).map_err(Error::io("open", path))? {
+            None => report.lost.add(path),
+            Some(file) => {
+                report.changed |= restore(item, &file).map_err(Error::io(doing, path))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Seconds and nanoseconds, where the file system knows them.
+pub(crate) fn born(stat: &Statx) -> Option<(i64, u32)> {
+    let known = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let time = &stat.stx_btime;
     known.then_some((time.tv_sec, time.tv_nsec))
 }
 

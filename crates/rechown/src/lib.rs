@@ -2,7 +2,8 @@
 //!
 //! The container side of the maps is the *source*, the host side the *target*: an entry owned by a source
 //! id gets the id the map gives it, ids inside POSIX ACLs and file capabilities with it. Ids on neither
-//! side are refused before the first change, never guessed.
+//! side are refused before the first change, never guessed; what else may stand in the way, and when it need
+//! not, is the [`Policy`].
 //!
 //! Where source and target ids are disjoint, every id says by itself whether it is done, and an interrupted
 //! shift can go on, or back, from any point. Where they overlap, the shift goes in two such passes by way of
@@ -12,10 +13,11 @@
 //!
 //! ```no_run
 //! use idmap::{IdMaps, SubRange, docker};
+//! use rechown::Policy;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let maps = IdMaps::both(docker(&[SubRange { start: 100_000, count: 65_536 }])?);
 //! let journal = "/var/lib/bulkhead/example.journal".as_ref();
-//! let report = rechown::shift(&["/srv/data"], &maps, journal)?;
+//! let report = rechown::shift(&["/srv/data"], &maps, Policy::default(), journal)?;
 //! println!("{} entries in {:.1} s", report.counts.entries, report.seconds);
 //! rechown::undo(journal)?;
 //! # Ok(())
@@ -28,12 +30,15 @@ mod engine;
 mod error;
 mod examine;
 mod fault;
+mod fixed;
 mod fragile;
 mod ids;
 mod journal;
 mod known;
 mod links;
 mod pinned;
+mod place;
+mod policy;
 mod report;
 mod roots;
 mod shift;
@@ -43,9 +48,10 @@ mod sys;
 mod walk;
 mod xattr;
 
-pub use engine::{Progress, Record, recorded, shift, shift_leaving_strays, undo, undo_at};
+pub use engine::{Progress, Record, is_done, recorded, shift, undo, undo_at};
 pub use error::Error;
 pub use idmap::IdMaps;
 pub use ids::{IdKind, Unmapped};
-pub use report::{Counts, Report, Sample};
+pub use policy::{Immutable, OutsideLinks, Policy, Strays, Unknown};
+pub use report::{Change, Counts, Owner, Report, Sample};
 pub use survey::{Survey, survey};

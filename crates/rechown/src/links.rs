@@ -1,52 +1,113 @@
-use crate::{Sample, walk::Entry};
+use crate::{OutsideLinks, Sample, stray::Stray, walk::Entry};
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The files with several names met so far, by device and inode.
 #[derive(Default)]
-pub(crate) struct Links(Mutex<HashMap<(u32, u32, u64), Names>>);
+pub(crate) struct Links(Mutex<HashMap<File, Names>>);
+
+type File = (u32, u32, u64);
 
 struct Names {
     first: PathBuf,
     /// How many there are in all, and how many were met.
     all: u32,
     met: u32,
+    note: Note,
+}
+
+/// What there is to know of a file in case that it has names outside.
+#[derive(Default)]
+pub(crate) struct Note {
+    /// It is on the source side.
+    pub(crate) changes: bool,
+    /// What the way back would mistake it for, if it is kept.
+    pub(crate) stray: Option<Stray>,
+}
+
+/// Which of its file's names an entry is. Of several threads only one gets to hear of the first and the last.
+#[derive(Clone, Copy)]
+pub(crate) struct Name {
+    pub(crate) first: bool,
+    pub(crate) last: bool,
+}
+
+impl Name {
+    /// Whether this is the name under which the file is changed: the first, or, where files with names outside
+    /// are kept, the last: those never come to it.
+    pub(crate) fn decides(self, policy: OutsideLinks) -> bool {
+        match policy {
+            OutsideLinks::Keep => self.last,
+            OutsideLinks::Refuse | OutsideLinks::Shift => self.first,
+        }
+    }
+}
+
+/// The files with names that were not met.
+#[derive(Default)]
+pub(crate) struct Outside {
+    pub(crate) count: u64,
+    /// Those on the source side.
+    pub(crate) changing: Sample<PathBuf>,
+    pub(crate) strays: Vec<Stray>,
 }
 
 impl Links {
-    /// Whether the entry is the first name of its file. Of several threads only one gets to hear so.
-    pub(crate) fn claim(&self, entry: &Entry<'_>) -> bool {
-        let stat = entry.stat;
-        if stat.stx_nlink < 2 || entry.is_directory() {
-            return true;
+    pub(crate) fn claim(&self, entry: &Entry<'_>) -> Name {
+        let all = entry.stat.stx_nlink;
+        if all < 2 || entry.is_directory() {
+            return Name {
+                first: true,
+                last: true,
+            };
         }
-        let file = (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = links.entry(file).or_insert_with(|| Names {
+        let mut links = self.lock();
+        let names = links.entry(file(entry)).or_insert_with(|| Names {
             first: entry.path(),
-            all: stat.stx_nlink,
+            all,
             met: 0,
+            note: Note::default(),
         });
         names.met += 1;
-        names.met == 1
+        Name {
+            first: names.met == 1,
+            last: names.met == names.all,
+        }
     }
 
-    /// Those with names that were not met.
-    pub(crate) fn outside(self) -> Sample<PathBuf> {
-        let mut outside = Sample::default();
+    pub(crate) fn note(&self, entry: &Entry<'_>, note: Note) {
+        if let Some(names) = self.lock().get_mut(&file(entry)) {
+            names.note = note;
+        }
+    }
+
+    pub(crate) fn outside(self) -> Outside {
         let links = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut paths: Vec<_> = links
+        let mut links: Vec<_> = links
             .into_values()
             .filter(|names| names.met < names.all)
-            .map(|names| names.first)
             .collect();
-        paths.sort_unstable();
-        for path in paths {
-            outside.add(|| path);
+        links.sort_unstable_by(|one, other| one.first.cmp(&other.first));
+        let mut outside = Outside::default();
+        for Names { first, note, .. } in links {
+            outside.count += 1;
+            if note.changes {
+                outside.changing.add(|| first);
+            }
+            outside.strays.extend(note.stray);
         }
         outside
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<File, Names>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn file(entry: &Entry<'_>) -> File {
+    let stat = entry.stat;
+    (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
 }

@@ -1,8 +1,8 @@
 use crate::{Error, fault, walk::Entry, xattr};
 use rustix::{
     fs::{
-        AtFlags, Mode, OFlags, Statx, StatxFlags, XattrFlags, chmod, chownat, openat, setxattr,
-        statx,
+        AtFlags, Mode, OFlags, Statx, StatxFlags, XattrFlags, chmod, chownat, fchown, openat,
+        setxattr, statx,
     },
     io::Errno,
     process::{Gid, Uid},
@@ -44,6 +44,10 @@ impl Pinned {
         }
     }
 
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     pub(crate) fn get(&self, name: &CStr, buffer: &mut [u8]) -> Result<Vec<u8>, Errno> {
         xattr::get(&self.fd, name, buffer)
     }
@@ -61,6 +65,12 @@ impl Pinned {
     pub(crate) fn chown(&self, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
         chown(self.fd.as_fd(), c"", uid, gid)
     }
+}
+
+/// Gives what `fd` holds an owner, without what else belongs to a shift.
+pub(crate) fn try_chown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    fchown(fd, Some(uid), Some(gid))
 }
 
 /// Changes the owner of `name` in `at`, itself if a symbolic link, or of `at` when `name` is empty.

@@ -1,6 +1,9 @@
 use crate::Unmapped;
-use serde::Serialize;
-use std::{fmt, path::PathBuf};
+use serde::{Serialize, Serializer};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// How many examples a [`Sample`] keeps.
 const EXAMPLES: usize = 20;
@@ -71,6 +74,32 @@ fn list<T>(
     }
 }
 
+/// Who owns an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// JSON has no place for names that are not UTF-8.
+pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+/// An entry that was changed, or is to be. The owner is the same where only other ids of it changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Change {
+    /// One of its names.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// Who owned it.
+    pub from: Owner,
+    /// Who owns it.
+    pub to: Owner,
+}
+
 /// Entries by kind: those a survey would change, or those a shift has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -94,6 +123,8 @@ pub struct Counts {
     pub capabilities: u64,
     /// Files whose set-user-id or set-group-id bit was given back.
     pub set_ids: u64,
+    /// Immutable or append-only entries, whose flag was lifted for the change.
+    pub immutable: u64,
 }
 
 impl Counts {
@@ -101,6 +132,12 @@ impl Counts {
     #[must_use]
     pub fn changed(&self) -> u64 {
         self.directories + self.files + self.symlinks + self.specials
+    }
+
+    /// Counts the first names of so many files that were left alone as what they are.
+    pub(crate) fn keep(&mut self, files: u64) {
+        self.hard_links -= files;
+        self.skipped += files;
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -115,6 +152,7 @@ impl Counts {
             acls,
             capabilities,
             set_ids,
+            immutable,
         } = other;
         self.entries += entries;
         self.skipped += skipped;
@@ -126,6 +164,7 @@ impl Counts {
         self.acls += acls;
         self.capabilities += capabilities;
         self.set_ids += set_ids;
+        self.immutable += immutable;
     }
 }
 
@@ -138,15 +177,17 @@ pub struct Report {
     pub resumed: bool,
     /// What was changed.
     pub counts: Counts,
+    /// Some of the changes. Of a run that was taken up, those of its last pass.
+    pub sample: Sample<Change>,
     /// Entries that were on the target side already.
     pub already: u64,
-    /// Undo only: ids on neither side, left as they are.
+    /// Ids on neither side, left as they are.
     pub unmapped: Sample<Unmapped>,
     /// Mounts inside the roots, left as they are.
     pub boundaries: Sample<PathBuf>,
-    /// Changed files that also have names outside the roots.
+    /// Files of the source side that also have names outside the roots; changed, unless they were to be kept.
     pub outside_links: Sample<PathBuf>,
-    /// Files of the journal that are gone or replaced, whose set-id bits or capabilities could not be
+    /// Files of the journal that are gone or replaced, whose set-id bits, capabilities or flags could not be
     /// given back.
     pub lost: Sample<PathBuf>,
     /// Wall clock.

@@ -1,11 +1,14 @@
-use crate::Error;
+use crate::{
+    Error, fixed,
+    pinned::{self, Pinned},
+};
 use rustix::{
-    fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat, syncfs},
+    fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatfs, fstatvfs, openat, syncfs},
     io::Errno,
 };
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,6 +23,14 @@ pub(crate) struct Root {
 }
 
 impl Root {
+    /// One that is alone.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self {
+            index: 0,
+            path: path.into(),
+        }
+    }
+
     pub(crate) fn open(&self) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(CWD, &*self.path, flags, Mode::empty())
@@ -54,6 +65,68 @@ pub(crate) fn number(paths: Vec<PathBuf>) -> Vec<Root> {
         path: path.into(),
     };
     paths.into_iter().enumerate().map(root).collect()
+}
+
+/// The magic numbers, statfs(2), of file systems whose owners are the kernel's own business, and of those
+/// that store none.
+const OWNERLESS: [u32; 24] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x1cd1,      // devpts
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0xcafe_4a11, // bpf
+    0x6165_676c, // pstore
+    0x6265_6570, // configfs
+    0x6573_5543, // fusectl
+    0xde5e_81e4, // efivarfs
+    0x1980_0202, // mqueue
+    0x4249_4e4d, // binfmt_misc
+    0xf97c_ff8c, // selinux
+    0x4341_5d53, // smack
+    0x6e73_6673, // nsfs
+    0x0187,      // autofs
+    0x6759_6969, // rpc_pipefs
+    0x6e66_7364, // nfsd
+    0x0bad_1dea, // futexfs
+    0x4d44,      // msdos, vfat
+    0x2011_bab0, // exfat
+];
+
+/// Refuses roots on file systems where a change of owner cannot last.
+pub(crate) fn check_owners(roots: &[Root]) -> Result<(), Error> {
+    for root in roots {
+        let fd = root.open().map_err(Error::at("open", &root.path))?;
+        let stat = fstatfs(fd).map_err(Error::at("stat", &root.path))?;
+        // The kernel's are 32 bits wide; what is above is the sign.
+        if OWNERLESS.contains(&(stat.f_type as u32)) {
+            return Err(Error::NoOwners(root.path.to_path_buf()));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses roots whose owner the server does not let us change, by a change to what it is. An immutable root
+/// cannot be asked.
+pub(crate) fn check_chown(roots: &[Root]) -> Result<(), Error> {
+    for root in roots {
+        let fd = root.open().map_err(Error::at("open", &root.path))?;
+        let root_entry = Pinned::open(fd.as_fd(), c"").map_err(Error::at("stat", &root.path))?;
+        let stat = &root_entry.stat;
+        if fixed::is_fixed(stat) {
+            continue;
+        }
+        match pinned::try_chown(fd.as_fd(), stat.stx_uid, stat.stx_gid) {
+            Err(Errno::PERM | Errno::ACCESS) => {
+                return Err(Error::Squashed(root.path.to_path_buf()));
+            }
+            result => result.map_err(Error::at("change the owner of", &root.path))?,
+        }
+    }
+    Ok(())
 }
 
 /// Refuses roots that cannot be written to.

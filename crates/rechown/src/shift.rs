@@ -1,8 +1,9 @@
 use crate::{
-    Error, IdMaps, Report, Unmapped,
+    Error, IdMaps, OutsideLinks, Report, Unmapped,
     examine::examine,
+    fixed::Liftable,
     ids::Sides,
-    links::Links,
+    links::{Links, Note},
     roots::Root,
     walk::{Entry, Visitor, walk},
     xattr,
@@ -10,22 +11,34 @@ use crate::{
 use std::path::PathBuf;
 
 /// Changes what is on the source side of the maps and leaves the rest alone, so that it can be repeated.
-pub(crate) fn run(roots: &[Root], maps: &IdMaps) -> Result<Report, Error> {
+pub(crate) fn run(
+    roots: &[Root],
+    maps: &IdMaps,
+    outside_links: OutsideLinks,
+    liftable: &Liftable,
+) -> Result<Report, Error> {
     let (sides, links) = (Sides::new(maps), Links::default());
     let shifters = walk(roots, || Shifter {
         sides: &sides,
         links: &links,
+        outside_links,
+        liftable,
         buffer: vec![0; xattr::MAX],
         report: Report::default(),
     })?;
     let mut report = Report::default();
     for Shifter { report: part, .. } in shifters {
         report.counts.merge(&part.counts);
+        report.sample.merge(part.sample);
         report.already += part.already;
         report.unmapped.merge(part.unmapped);
         report.boundaries.merge(part.boundaries);
     }
-    report.outside_links = links.outside();
+    let outside = links.outside();
+    if outside_links == OutsideLinks::Keep {
+        report.counts.keep(outside.count);
+    }
+    report.outside_links = outside.changing;
     report.changed = report.counts.changed() > 0;
     Ok(report)
 }
@@ -33,6 +46,8 @@ pub(crate) fn run(roots: &[Root], maps: &IdMaps) -> Result<Report, Error> {
 struct Shifter<'a> {
     sides: &'a Sides,
     links: &'a Links,
+    outside_links: OutsideLinks,
+    liftable: &'a Liftable,
     buffer: Vec<u8>,
     report: Report,
 }
@@ -41,11 +56,27 @@ impl Visitor for Shifter<'_> {
     fn visit(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         let report = &mut self.report;
         report.counts.entries += 1;
-        if !self.links.claim(entry) {
+        let name = self.links.claim(entry);
+        let decides = name.decides(self.outside_links);
+        if !name.first && !decides {
             report.counts.hard_links += 1;
             return Ok(());
         }
         let mut verdict = examine(entry, self.sides, &mut self.buffer)?;
+        if name.first && !name.last {
+            let changes = verdict.changes();
+            self.links.note(
+                entry,
+                Note {
+                    changes,
+                    stray: None,
+                },
+            );
+        }
+        if !decides {
+            report.counts.hard_links += 1;
+            return Ok(());
+        }
         for &(kind, id) in &verdict.ids.unmapped {
             let path = || entry.path();
             report.unmapped.add(|| Unmapped {
@@ -59,7 +90,8 @@ impl Visitor for Shifter<'_> {
             report.counts.skipped += 1;
             return Ok(());
         }
-        verdict.apply(entry)?;
+        verdict.apply(entry, self.liftable)?;
+        report.sample.add(|| verdict.change(entry));
         verdict.count(entry, &mut report.counts);
         Ok(())
     }
@@ -89,7 +121,7 @@ mod tests {
         rustix::fs::setxattr(&path, xattr::CAPABILITY, &capability, flags).unwrap();
         let maps = IdMaps::parse(&["0:100000:65536"]).unwrap();
         let roots = crate::roots::resolve(&[tree.path()]).unwrap();
-        run(&roots, &maps).unwrap();
+        run(&roots, &maps, OutsideLinks::Shift, &Liftable::new(&[])).unwrap();
         let meta = fs::metadata(&path).unwrap();
         assert_eq!((meta.uid(), meta.mode() & 0o7777), (100_000, 0o6755));
         let file = fs::File::open(&path).unwrap();

@@ -1,14 +1,15 @@
-use crate::{Error, Report, known::Known, pinned::Pinned, roots::Root, walk::Entry, xattr};
+use crate::{
+    Error, Report,
+    fixed::Liftable,
+    known::{self, Known},
+    pinned::Pinned,
+    roots::Root,
+    walk::Entry,
+    xattr,
+};
 use rustix::{fs::FileType, io::Errno};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
-
-/// What becomes of trees that are not wholly on the source side.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Strays {
-    Refuse,
-    Leave,
-}
 
 /// An entry that held an id of the target side before the shift, as it was: the inverse maps would take
 /// that id for one that the shift made.
@@ -39,41 +40,48 @@ impl Stray {
     }
 
     /// Makes the file what it was. Says whether it was anything else.
-    fn restore(&self, file: &Pinned) -> Result<bool, Errno> {
+    fn restore(&self, file: &Pinned, liftable: &Liftable) -> Result<bool, Errno> {
         let chown = (file.stat.stx_uid, file.stat.stx_gid) != (self.uid, self.gid);
+        let other = |(name, old): &(CString, _)| {
+            file.get(name, &mut vec![0; xattr::MAX]).as_ref() != Ok(old)
+        };
+        let chmod = !self.is_link() && file.stat.stx_mode != self.mode;
+        if !chown && !chmod && !self.attributes.iter().any(other) {
+            return Ok(false);
+        }
+        let lifted = liftable.lift(file)?;
+        let restored = self.set(file, chown);
+        lifted.put_back()?;
+        restored.map(|()| true)
+    }
+
+    fn set(&self, file: &Pinned, chown: bool) -> Result<(), Errno> {
         if chown {
             file.chown(Some(self.uid), Some(self.gid))?;
         }
-        let mut restored = chown;
         for (name, old) in &self.attributes {
-            if file.get(name, &mut vec![0; xattr::MAX]).as_ref() != Ok(old) {
-                file.set(name, old)?;
-                restored = true;
-            }
+            file.set(name, old)?;
         }
-        let link = FileType::from_raw_mode(self.mode.into()) == FileType::Symlink;
-        if !link && (restored || file.stat.stx_mode != self.mode) {
-            file.chmod(self.mode)?;
-            restored = true;
+        match self.is_link() {
+            true => Ok(()),
+            false => file.chmod(self.mode),
         }
-        Ok(restored)
+    }
+
+    fn is_link(&self) -> bool {
+        FileType::from_raw_mode(self.mode.into()) == FileType::Symlink
     }
 }
 
 /// Makes the strays of a shift what they were. May be repeated.
-pub(crate) fn restore(strays: &[Stray], roots: &[Root], report: &mut Report) -> Result<(), Error> {
-    for stray in strays {
-        let Some(root) = roots.get(stray.known.root) else {
-            continue;
-        };
-        let path = || root.path.join(&stray.known.path);
-        let found = stray.known.find(root).map_err(Error::io("open", path))?;
-        match found {
-            None => report.lost.add(path),
-            Some(file) => {
-                report.changed |= stray.restore(&file).map_err(Error::io("restore", path))?;
-            }
-        }
-    }
-    Ok(())
+pub(crate) fn restore(
+    strays: &[Stray],
+    roots: &[Root],
+    liftable: &Liftable,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let strays = strays.iter().map(|stray| (&stray.known, stray));
+    known::restore(strays, roots, report, "restore", |stray, file| {
+        stray.restore(file, liftable)
+    })
 }

@@ -1,15 +1,16 @@
 use crate::{
-    Counts, Error, IdMaps, Sample, Unmapped,
-    examine::examine,
+    Change, Counts, Error, IdMaps, Immutable, OutsideLinks, Policy, Sample, Strays, Unknown,
+    Unmapped,
+    examine::{Verdict, examine},
+    fixed::{self, Fixed, is_fixed},
     fragile::Fragile,
     ids::Sides,
-    links::Links,
+    links::{Links, Name, Note},
     roots::{self, Root},
-    stray::{Stray, Strays},
+    stray::Stray,
     walk::{Entry, Visitor, walk},
     xattr,
 };
-use rustix::fs::StatxAttributes;
 use serde::Serialize;
 use std::{
     collections::BTreeSet,
@@ -21,8 +22,12 @@ use std::{
 /// source and a target id.
 #[derive(Debug, Default, Serialize)]
 pub struct Survey {
+    /// What decides on a refusal.
+    pub policy: Policy,
     /// What a shift would change.
     pub counts: Counts,
+    /// Some of the changes.
+    pub sample: Sample<Change>,
     /// Entries that hold an id of the source side, and so are to be shifted.
     pub source: Sample<PathBuf>,
     /// Entries that hold an id of the target side, and so look shifted.
@@ -31,9 +36,9 @@ pub struct Survey {
     pub unmapped: Sample<Unmapped>,
     /// Mounts inside the roots, which a shift leaves alone.
     pub boundaries: Sample<PathBuf>,
-    /// Immutable or append-only entries that are to be shifted.
+    /// Immutable or append-only entries that a shift, or its undo, would have to change and may not.
     pub immutable: Sample<PathBuf>,
-    /// Files that also have names outside the roots, where their owner would change too.
+    /// Entries of the source side that also have names outside the roots.
     pub outside_links: Sample<PathBuf>,
     /// Entries from which the change of owner takes set-id bits or capabilities.
     #[serde(skip)]
@@ -41,7 +46,10 @@ pub struct Survey {
     /// The ids on neither side.
     #[serde(skip)]
     pub(crate) outside: BTreeSet<u32>,
-    /// Entries with an id of the target side, if they were asked for.
+    /// Those whose flags are to be lifted.
+    #[serde(skip)]
+    pub(crate) fixed: Vec<Fixed>,
+    /// Entries that are left alone and that the inverse maps would change.
     #[serde(skip)]
     pub(crate) strays: Vec<Stray>,
     /// Wall clock.
@@ -60,24 +68,31 @@ impl Survey {
     /// Why a shift would refuse these trees, if it would.
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {
-        if !self.unmapped.is_empty() {
+        let policy = self.policy;
+        let mixed = !self.source.is_empty() && !self.target.is_empty();
+        if policy.unmapped == Unknown::Refuse && !self.unmapped.is_empty() {
             Some(Error::Unmapped(self.unmapped.clone()))
-        } else if !self.source.is_empty() && !self.target.is_empty() {
+        } else if policy.strays == Strays::Refuse && mixed {
             Some(Error::Mixed {
                 source: self.source.clone(),
                 target: self.target.clone(),
             })
+        } else if policy.outside_links == OutsideLinks::Refuse && !self.outside_links.is_empty() {
+            Some(Error::OutsideLinks(self.outside_links.clone()))
         } else {
             self.immutable_refusal()
         }
     }
 
-    pub(crate) fn immutable_refusal(&self) -> Option<Error> {
+    /// Why an undo would refuse these trees, if it would.
+    #[must_use]
+    pub fn immutable_refusal(&self) -> Option<Error> {
         (!self.immutable.is_empty()).then(|| Error::Immutable(self.immutable.clone()))
     }
 
     fn merge(&mut self, other: Self) {
         self.counts.merge(&other.counts);
+        self.sample.merge(other.sample);
         self.source.merge(other.source);
         self.target.merge(other.target);
         self.unmapped.merge(other.unmapped);
@@ -85,6 +100,7 @@ impl Survey {
         self.immutable.merge(other.immutable);
         self.fragile.extend(other.fragile);
         self.outside.extend(other.outside);
+        self.fixed.extend(other.fixed);
         self.strays.extend(other.strays);
     }
 }
@@ -92,49 +108,106 @@ impl Survey {
 /// Looks at all roots at once and changes nothing, not even access times.
 ///
 /// # Errors
-/// [`Error::NestedRoots`], or what the kernel said.
-pub fn survey<P: AsRef<Path>>(roots: &[P], maps: &IdMaps) -> Result<Survey, Error> {
-    run(&roots::resolve(roots)?, maps, Strays::Refuse)
+/// [`Error::NestedRoots`], [`Error::NoOwners`], [`Error::ReadOnly`] where something is to be shifted, or what
+/// the kernel said.
+pub fn survey<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, policy: Policy) -> Result<Survey, Error> {
+    let roots = roots::resolve(roots)?;
+    let survey = run(&roots, maps, policy)?;
+    if !survey.source.is_empty() {
+        roots::check_writable(&roots)?;
+    }
+    Ok(survey)
 }
 
-pub(crate) fn run(roots: &[Root], maps: &IdMaps, strays: Strays) -> Result<Survey, Error> {
+pub(crate) fn run(roots: &[Root], maps: &IdMaps, policy: Policy) -> Result<Survey, Error> {
     let start = Instant::now();
+    roots::check_owners(roots)?;
     let (sides, links) = (Sides::new(maps), Links::default());
     let surveyors = walk(roots, || Surveyor {
         sides: &sides,
+        disjoint: maps.is_disjoint(),
         links: &links,
-        strays,
+        policy,
         buffer: vec![0; xattr::MAX],
         survey: Survey::default(),
     })?;
-    let mut survey = Survey::default();
+    let mut survey = Survey {
+        policy,
+        ..Survey::default()
+    };
     for surveyor in surveyors {
         survey.merge(surveyor.survey);
     }
-    survey.outside_links = links.outside();
+    let outside = links.outside();
+    if policy.outside_links == OutsideLinks::Keep {
+        survey.counts.keep(outside.count);
+        survey.strays.extend(outside.strays);
+    }
+    survey.outside_links = outside.changing;
     survey.seconds = start.elapsed().as_secs_f64();
     Ok(survey)
 }
 
 struct Surveyor<'a> {
     sides: &'a Sides,
+    disjoint: bool,
     links: &'a Links,
-    strays: Strays,
+    policy: Policy,
     buffer: Vec<u8>,
     survey: Survey,
 }
 
 impl Visitor for Surveyor<'_> {
     fn visit(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
-        let survey = &mut self.survey;
-        survey.counts.entries += 1;
-        if !self.links.claim(entry) {
-            survey.counts.hard_links += 1;
+        self.survey.counts.entries += 1;
+        let name = self.links.claim(entry);
+        let decides = name.decides(self.policy.outside_links);
+        if !name.first && !decides {
+            self.survey.counts.hard_links += 1;
             return Ok(());
         }
-        let mut verdict = examine(entry, self.sides, &mut self.buffer)?;
+        let sides = self.sides;
+        let mut verdict = examine(entry, sides, &mut self.buffer)?;
+        self.note(entry, &mut verdict, name)?;
+        if decides {
+            self.decide(entry, &mut verdict)
+        } else {
+            self.survey.counts.hard_links += 1;
+            Ok(())
+        }
+    }
+
+    fn boundary(&mut self, path: PathBuf) {
+        self.survey.boundaries.add(|| path);
+    }
+}
+
+impl Surveyor<'_> {
+    fn note(
+        &mut self,
+        entry: &Entry<'_>,
+        verdict: &mut Verdict<'_>,
+        name: Name,
+    ) -> Result<(), Error> {
+        let ids = verdict.ids.unmapped.iter().map(|&(_, id)| id);
+        self.survey.outside.extend(ids);
+        if !name.first || name.last {
+            return Ok(());
+        }
+        let changes = verdict.changes();
+        // The inverse of maps that overlap themselves would take a kept id for a new one.
+        let mistaken = verdict.ids.target || (changes && !self.disjoint);
+        let kept = self.policy.outside_links == OutsideLinks::Keep;
+        let stray = (kept && mistaken)
+            .then(|| verdict.stray(entry))
+            .transpose()?;
+        self.links.note(entry, Note { changes, stray });
+        Ok(())
+    }
+
+    fn decide(&mut self, entry: &Entry<'_>, verdict: &mut Verdict<'_>) -> Result<(), Error> {
+        let survey = &mut self.survey;
         for &(kind, id) in &verdict.ids.unmapped {
-            survey.outside.insert(id);
             let path = || entry.path();
             survey.unmapped.add(|| Unmapped {
                 path: path(),
@@ -145,24 +218,25 @@ impl Visitor for Surveyor<'_> {
         if verdict.ids.target {
             survey.target.add(|| entry.path());
         }
-        if self.strays == Strays::Leave {
-            survey.strays.extend(verdict.stray(entry)?);
+        let stray = verdict.ids.target && self.policy.strays == Strays::Leave;
+        if stray {
+            survey.strays.push(verdict.stray(entry)?);
+        }
+        if is_fixed(entry.stat) && (stray || verdict.changes()) {
+            if self.policy.immutable == Immutable::Lift && fixed::is_liftable(entry) {
+                survey.fixed.push(verdict.fixed(entry)?);
+            } else {
+                survey.immutable.add(|| entry.path());
+            }
         }
         if !verdict.changes() {
             survey.counts.skipped += 1;
             return Ok(());
         }
         survey.source.add(|| entry.path());
+        survey.sample.add(|| verdict.change(entry));
         verdict.count(entry, &mut survey.counts);
-        let fixed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
-        if entry.stat.stx_attributes.intersects(fixed) {
-            survey.immutable.add(|| entry.path());
-        }
         survey.fragile.extend(verdict.fragile(entry)?);
         Ok(())
-    }
-
-    fn boundary(&mut self, path: PathBuf) {
-        self.survey.boundaries.add(|| path);
     }
 }

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Tree, acl, engine};
-use rechown::{Error, IdMaps, Progress};
+use common::{Tree, acl, engine, leaving_strays};
+use rechown::{Error, IdMaps, Policy, Progress};
 use std::{fs, os::unix::fs::MetadataExt};
 
 const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
@@ -45,7 +45,7 @@ fn a_shift_by_less_than_the_size_is_exact_and_so_is_its_undo() {
     let tree = furnished();
     let (before, shifted) = (tree.manifest(), tree.manifest_shifted_by(BY));
     assert!(
-        rechown::shift(&[tree.root()], &near(), &tree.journal())
+        rechown::shift(&[tree.root()], &near(), Policy::default(), &tree.journal())
             .unwrap()
             .changed
     );
@@ -61,7 +61,7 @@ fn accounts_that_change_places_keep_their_files_apart() {
     let (one, two) = (tree.file("one", 1, 7), tree.file("two", 2, 7));
     acl(&one, "u:2:r,g:8:r");
     let maps = IdMaps::parse(&["u:1:2:1", "u:2:1:1", "u:0:0:1", "g:0:0:100"]).unwrap();
-    rechown::shift(&[tree.root()], &maps, &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps, Policy::default(), &tree.journal()).unwrap();
     let owner = |path| fs::metadata(path).unwrap().uid();
     assert_eq!((owner(&one), owner(&two)), (2, 1));
     let listed = common::run("getfacl", ["-nc".as_ref(), one.as_os_str()]);
@@ -80,7 +80,8 @@ fn killed_anywhere_it_is_resumed_to_the_exact_end() {
             assert!(chowns > 40, "hardly a run died");
             break;
         }
-        let report = rechown::shift(&[tree.root()], &near(), &tree.journal()).unwrap();
+        let report =
+            rechown::shift(&[tree.root()], &near(), Policy::default(), &tree.journal()).unwrap();
         assert!(report.resumed);
         assert_eq!(tree.manifest(), shifted, "after {chowns}");
     }
@@ -98,7 +99,7 @@ fn killed_anywhere_it_can_be_taken_back_also_when_that_is_killed() {
         if dies("undo", &tree, chowns / 2 + 1) {
             let record = rechown::recorded(&tree.journal()).unwrap().unwrap();
             assert_eq!(record.progress, Progress::UndoBegun);
-            let again = rechown::shift(&[tree.root()], &near(), &tree.journal());
+            let again = rechown::shift(&[tree.root()], &near(), Policy::default(), &tree.journal());
             assert!(matches!(again, Err(Error::UndoPending(_))));
         }
         rechown::undo(&tree.journal()).unwrap();
@@ -111,7 +112,7 @@ fn the_undo_of_a_complete_shift_killed_anywhere_is_finished() {
     for chowns in (1..).step_by(5) {
         let tree = furnished();
         let before = tree.manifest();
-        rechown::shift(&[tree.root()], &near(), &tree.journal()).unwrap();
+        rechown::shift(&[tree.root()], &near(), Policy::default(), &tree.journal()).unwrap();
         if !dies("undo", &tree, chowns) {
             assert!(chowns > 40, "hardly a run died");
             break;
@@ -127,7 +128,7 @@ fn an_id_outside_the_map_is_never_gone_by() {
     let highest = u32::MAX - 1;
     let stray = tree.file("stray", highest, 0);
     tree.file("file", 1, 1);
-    rechown::shift_leaving_strays(&[tree.root()], &near(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &near(), leaving_strays(), &tree.journal()).unwrap();
     assert_eq!(fs::metadata(&stray).unwrap().uid(), highest);
     assert_eq!(fs::metadata(tree.path("file")).unwrap().uid(), 11);
 }

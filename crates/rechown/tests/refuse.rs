@@ -3,14 +3,15 @@
 
 mod common;
 
-use common::{Tree, acl, maps, run, shift_elsewhere};
-use rechown::{Error, IdMaps};
+use common::{Tree, acl, leaving_strays, maps, run, shift_elsewhere};
+use rechown::{Error, IdMaps, Policy};
 use std::{fs, os::unix::fs::MetadataExt};
 
 /// Shifts and expects a refusal that changed nothing.
 fn refused(tree: &Tree) -> Error {
     let before = tree.manifest();
-    let error = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap_err();
+    let error =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap_err();
     assert_eq!(tree.manifest(), before);
     assert!(!tree.journal().exists());
     error
@@ -83,7 +84,8 @@ fn a_shift_that_leaves_strays_alone_takes_the_rest_and_reports_them() {
     tree.file("source", 5, 5);
     tree.file("target", 100_005, 100_005);
     tree.file("foreign", 70_000, 5);
-    let report = rechown::shift_leaving_strays(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let report =
+        rechown::shift(&[tree.root()], &maps(), leaving_strays(), &tree.journal()).unwrap();
     assert_eq!(owners("source"), (100_005, 100_005));
     assert_eq!(owners("target"), (100_005, 100_005));
     assert_eq!(owners("foreign"), (70_000, 100_005));
@@ -113,7 +115,7 @@ fn nested_and_repeated_roots_are_refused() {
     fs::create_dir_all(tree.path("a-b")).unwrap();
     let shift = |names: &[&str]| {
         let roots: Vec<_> = names.iter().map(|name| tree.path(name)).collect();
-        rechown::shift(&roots, &maps(), &tree.journal())
+        rechown::shift(&roots, &maps(), Policy::default(), &tree.journal())
     };
     assert!(matches!(
         shift(&["a/b", "a-b", "a"]),
@@ -129,7 +131,7 @@ fn a_root_that_is_no_directory_is_refused() {
     tree.file("file", 0, 0);
     std::os::unix::fs::symlink(tree.root(), tree.beside("link")).unwrap();
     for root in [tree.path("file"), tree.beside("link"), tree.path("missing")] {
-        assert!(rechown::shift(&[root], &maps(), &tree.journal()).is_err());
+        assert!(rechown::shift(&[root], &maps(), Policy::default(), &tree.journal()).is_err());
     }
     assert_eq!(tree.manifest().matches("100000").count(), 0);
 }
@@ -151,7 +153,7 @@ fn a_read_only_mount_is_refused_before_the_journal() {
         "mount",
         ["-o".as_ref(), "remount,bind,ro".as_ref(), mount.as_os_str()],
     );
-    let result = rechown::shift(&[&mount], &maps(), &tree.journal());
+    let result = rechown::shift(&[&mount], &maps(), Policy::default(), &tree.journal());
     run("umount", [&mount]);
     assert!(matches!(result, Err(Error::ReadOnly(_))), "{result:?}");
     assert!(!tree.journal().exists());
@@ -167,10 +169,11 @@ fn the_journal_of_another_shift_cut_short_is_refused() {
             .status
             .success()
     );
-    let error = rechown::shift(&[&other], &maps(), &tree.journal()).unwrap_err();
+    let error = rechown::shift(&[&other], &maps(), Policy::default(), &tree.journal()).unwrap_err();
     assert!(matches!(error, Error::OtherJournal(_)), "{error}");
     let maps = IdMaps::parse(&["0:200000:65536"]).unwrap();
-    let error = rechown::shift(&[tree.root()], &maps, &tree.journal()).unwrap_err();
+    let error =
+        rechown::shift(&[tree.root()], &maps, Policy::default(), &tree.journal()).unwrap_err();
     assert!(matches!(error, Error::OtherJournal(_)), "{error}");
 }
 
@@ -178,7 +181,43 @@ fn the_journal_of_another_shift_cut_short_is_refused() {
 fn a_journal_that_is_none_is_named() {
     let tree = Tree::new();
     fs::write(tree.journal(), "nonsense").unwrap();
-    let error = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap_err();
+    let error =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap_err();
     assert!(error.to_string().contains("journal"), "{error}");
     assert!(rechown::undo(&tree.journal()).is_err());
+}
+
+#[test]
+fn file_systems_of_the_kernel_are_refused() {
+    let tree = Tree::new();
+    for root in ["/proc/sys/kernel", "/sys/kernel", "/dev/pts"] {
+        let survey = rechown::survey(&[root], &maps(), Policy::default());
+        assert!(matches!(survey, Err(Error::NoOwners(_))), "{root}");
+        let shift = rechown::shift(&[root], &maps(), Policy::default(), &tree.journal());
+        assert!(matches!(shift, Err(Error::NoOwners(_))), "{root}");
+    }
+}
+
+/// Root without the right to change owners stands in for root on a server that squashes it.
+#[test]
+fn a_file_system_that_forbids_a_change_of_owner_is_refused_before_the_journal() {
+    let tree = Tree::new();
+    std::os::unix::fs::chown(tree.root(), Some(5), Some(5)).unwrap();
+    let example = common::example();
+    let arguments = [
+        "--bounding-set=-chown".as_ref(),
+        example.as_os_str(),
+        "shift".as_ref(),
+        "0:100000:65536".as_ref(),
+        tree.journal().as_os_str(),
+        tree.root().as_os_str(),
+    ]
+    .map(std::ffi::OsStr::to_owned);
+    let output = std::process::Command::new("setpriv")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("Squashed"), "{error}");
+    assert!(!tree.journal().exists());
 }

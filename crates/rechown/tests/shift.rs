@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Tree, acl, engine, maps, run, shift_elsewhere};
+use rechown::Policy;
 use rustix::{
     fs::{CWD, Mode, OFlags, mkdirat, openat},
     process::{Resource, Rlimit, setrlimit},
@@ -19,7 +20,8 @@ fn a_shift_translates_every_id_and_keeps_all_else() {
     let tree = Tree::new();
     tree.furnish();
     let expected = tree.shifted_manifest();
-    let report = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let report =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     assert_eq!(tree.manifest(), expected);
     assert!(report.changed && !report.resumed);
     let counts = report.counts;
@@ -50,12 +52,13 @@ fn without_listxattrat_it_is_the_same() {
 fn a_second_shift_changes_nothing() {
     let tree = Tree::new();
     tree.furnish();
-    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     let before = tree.manifest();
     let changed =
         |path: &Path| fs::symlink_metadata(path).map(|meta| (meta.ctime(), meta.ctime_nsec()));
     let time = changed(&tree.path("capability")).unwrap();
-    let report = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let report =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     assert!(!report.changed);
     assert_eq!(
         report.counts.skipped + report.counts.hard_links,
@@ -69,7 +72,8 @@ fn a_second_shift_changes_nothing() {
 fn nothing_to_shift_leaves_no_journal() {
     let tree = Tree::new();
     chown(tree.root(), Some(100_000), Some(100_000)).unwrap();
-    let report = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let report =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     assert!(!report.changed && !tree.journal().exists());
 }
 
@@ -92,7 +96,7 @@ fn a_survey_tells_what_a_shift_does_and_changes_nothing() {
     // Reading contents moved the access times; once they are past the change times they stay.
     tree.manifest();
     let before_times = times();
-    let survey = rechown::survey(&[tree.root()], &maps()).unwrap();
+    let survey = rechown::survey(&[tree.root()], &maps(), Policy::default()).unwrap();
     assert_eq!(times(), before_times);
     assert_eq!(tree.manifest(), before);
     let mut fragile: Vec<_> = survey.fragile().map(|(_, path)| path.to_owned()).collect();
@@ -110,7 +114,8 @@ fn a_survey_tells_what_a_shift_does_and_changes_nothing() {
             "set-user-id"
         ]
     );
-    let report = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let report =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     assert_eq!(report.counts, survey.counts);
 }
 
@@ -121,7 +126,7 @@ fn the_target_of_a_link_keeps_its_owner() {
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("file"), "").unwrap();
     std::os::unix::fs::symlink(&outside, tree.path("link")).unwrap();
-    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
     assert_eq!(fs::metadata(outside.join("file")).unwrap().uid(), 0);
     assert_eq!(
@@ -138,7 +143,7 @@ fn a_list_of_many_named_users_is_translated_whole() {
         .collect();
     acl(&tree.file("acl", 0, 0), &many.join(","));
     let expected = tree.shifted_manifest();
-    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     assert_eq!(tree.manifest(), expected);
     let shown = run("getfacl", ["-n".as_ref(), tree.path("acl").as_os_str()]);
     assert_eq!(
@@ -152,7 +157,7 @@ fn an_id_that_maps_to_itself_stays() {
     let tree = Tree::new();
     tree.file("file", 5, 70_000);
     let maps = rechown::IdMaps::parse(&["u:0:100000:65536"]).unwrap();
-    rechown::shift(&[tree.root()], &maps, &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps, Policy::default(), &tree.journal()).unwrap();
     let meta = fs::metadata(tree.path("file")).unwrap();
     assert_eq!((meta.uid(), meta.gid()), (100_005, 70_000));
 }
@@ -163,7 +168,7 @@ fn a_hard_link_across_two_roots_is_shifted_once() {
     fs::hard_link(one.file("file", 5, 5), two.path("file")).unwrap();
     run("chmod", ["4755".as_ref(), two.path("file").as_os_str()]);
     let roots = [one.root(), two.root()];
-    let report = rechown::shift(&roots, &maps(), &one.journal()).unwrap();
+    let report = rechown::shift(&roots, &maps(), Policy::default(), &one.journal()).unwrap();
     assert_eq!((report.counts.files, report.counts.hard_links), (1, 1));
     assert!(report.outside_links.is_empty());
     let meta = fs::metadata(two.path("file")).unwrap();
@@ -174,7 +179,7 @@ fn a_hard_link_across_two_roots_is_shifted_once() {
 fn a_name_outside_the_roots_is_reported() {
     let tree = Tree::new();
     fs::hard_link(tree.file("file", 5, 5), tree.beside("outside")).unwrap();
-    let survey = rechown::survey(&[tree.root()], &maps()).unwrap();
+    let survey = rechown::survey(&[tree.root()], &maps(), Policy::default()).unwrap();
     assert_eq!(survey.outside_links.examples, [tree.path("file")]);
 }
 
@@ -203,7 +208,7 @@ fn a_mount_inside_the_tree_is_a_boundary() {
             tree.path("file-mount").as_os_str(),
         ],
     );
-    let result = rechown::shift(&[tree.root()], &maps(), &tree.journal());
+    let result = rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal());
     run("umount", [tree.path("mount")]);
     run("umount", [tree.path("file-mount")]);
     let report = result.unwrap();
@@ -248,7 +253,7 @@ fn owners(tree: &Tree) -> Vec<String> {
 fn a_tree_deeper_than_any_path_is_shifted() {
     let tree = Tree::new();
     deep(&tree, 5000);
-    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     let owners = owners(&tree);
     assert_eq!(owners.len(), 10_002);
     assert!(owners.iter().all(|owner| owner == "100000:100000"));
@@ -287,7 +292,7 @@ fn many_roots_are_one_run() {
         tree.file(format!("{root}/file"), 5, 5);
     }
     let roots: Vec<_> = roots.iter().map(|root| tree.path(root)).collect();
-    let report = rechown::shift(&roots, &maps(), &tree.journal()).unwrap();
+    let report = rechown::shift(&roots, &maps(), Policy::default(), &tree.journal()).unwrap();
     assert_eq!(report.counts.entries, 600);
     assert_eq!(
         fs::metadata(tree.path("7/diff/file")).unwrap().uid(),

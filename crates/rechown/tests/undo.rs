@@ -3,8 +3,10 @@
 
 mod common;
 
-use common::{Tree, maps, run, shift_elsewhere, shift_rest_elsewhere, undo_elsewhere};
-use rechown::{Error, IdMaps, Progress};
+use common::{
+    Tree, leaving_strays, maps, run, shift_elsewhere, shift_rest_elsewhere, undo_elsewhere,
+};
+use rechown::{Error, IdMaps, Policy, Progress};
 use std::fs;
 
 const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
@@ -59,7 +61,7 @@ fn crashes(
 fn undo_leaves_no_trace() {
     let tree = furnished();
     let before = tree.manifest();
-    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     let report = rechown::undo(&tree.journal()).unwrap();
     assert!(report.changed);
     assert_eq!(tree.manifest(), before);
@@ -70,7 +72,7 @@ fn undo_leaves_no_trace() {
 #[test]
 fn undo_carries_back_what_was_written_since() {
     let tree = furnished();
-    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     run(
         "chmod",
         [
@@ -101,7 +103,7 @@ fn undo_carries_back_what_was_written_since() {
 #[test]
 fn undo_leaves_alone_what_is_back_already_and_reports_what_is_neither() {
     let tree = furnished();
-    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     tree.file("back", 5, 5);
     tree.file("neither", 70_000, 100_003);
     let report = rechown::undo(&tree.journal()).unwrap();
@@ -119,9 +121,9 @@ fn undo_leaves_alone_what_is_back_already_and_reports_what_is_neither() {
 fn undo_takes_back_the_last_of_several_shifts() {
     let tree = Tree::new();
     tree.file("file", 5, 5);
-    rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     let onward = IdMaps::parse(&["100000:200000:65536"]).unwrap();
-    rechown::shift(&[tree.root()], &onward, &tree.journal()).unwrap();
+    rechown::shift(&[tree.root()], &onward, Policy::default(), &tree.journal()).unwrap();
     let record = rechown::recorded(&tree.journal()).unwrap().unwrap();
     assert_eq!((record.maps, record.progress), (onward, Progress::Complete));
     rechown::undo(&tree.journal()).unwrap();
@@ -149,7 +151,9 @@ fn a_shift_that_died_anywhere_is_finished_by_the_next() {
              before,
              shifted,
          }| {
-            let report = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+            let report =
+                rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal())
+                    .unwrap();
             assert!(report.resumed && report.lost.is_empty());
             assert_eq!(tree.manifest(), shifted);
             rechown::undo(&tree.journal()).unwrap();
@@ -176,14 +180,15 @@ fn a_shift_that_died_anywhere_can_be_taken_back() {
 #[test]
 fn an_undo_that_died_anywhere_is_finished_by_the_next() {
     let shift = |tree: &Tree| {
-        rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     };
     crashes(
         furnished,
         shift,
         undo_elsewhere,
         |Crashed { tree, before, .. }| {
-            let error = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap_err();
+            let error = rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal())
+                .unwrap_err();
             assert!(matches!(error, Error::UndoPending(_)), "{error}");
             let record = rechown::recorded(&tree.journal()).unwrap().unwrap();
             assert_eq!(record.progress, Progress::UndoBegun);
@@ -214,7 +219,8 @@ fn the_undo_of_a_dead_shift_may_die_too() {
 fn strays_are_left_alone_there_and_back() {
     let tree = furnished_with_strays();
     let (before, shifted) = (tree.manifest(), tree.shifted_manifest());
-    let report = rechown::shift_leaving_strays(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let report =
+        rechown::shift(&[tree.root()], &maps(), leaving_strays(), &tree.journal()).unwrap();
     assert_eq!((report.already, report.unmapped.count), (4, 1));
     assert_eq!(tree.manifest(), shifted);
     rechown::undo(&tree.journal()).unwrap();
@@ -244,7 +250,13 @@ fn undo_follows_trees_that_came_and_went() {
         tree.file(format!("{name}/stray"), 100_005, 5);
     }
     let roots = |names: &[&str]| names.iter().map(|name| tree.path(name)).collect::<Vec<_>>();
-    rechown::shift_leaving_strays(&roots(&["a", "b"]), &maps(), &tree.journal()).unwrap();
+    rechown::shift(
+        &roots(&["a", "b"]),
+        &maps(),
+        leaving_strays(),
+        &tree.journal(),
+    )
+    .unwrap();
     fs::remove_dir_all(tree.path("a")).unwrap();
     tree.file("c/new", 100_007, 100_007);
     let root = tree.path("c");
@@ -269,7 +281,8 @@ fn a_file_replaced_since_the_crash_gets_no_set_id_bit() {
     assert!(!shift_elsewhere(&tree, &[(CRASH, "2")]).status.success());
     fs::remove_file(&path).unwrap();
     tree.file("set-id", 5, 5);
-    let report = rechown::shift(&[tree.root()], &maps(), &tree.journal()).unwrap();
+    let report =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
     assert_eq!(report.lost.examples, [path]);
     assert!(tree.manifest().contains("b'/set-id' 0o100644 100005 "));
 }

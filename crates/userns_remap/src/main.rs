@@ -32,7 +32,6 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use step::Direction;
 use transaction::{Recovery, Store};
 
 /// How long the engine and the containers may take to come back after a reboot in the middle.
@@ -162,23 +161,17 @@ fn survey(plan: &mut Plan) -> Result<()> {
     let Surveys {
         init_layers,
         others,
-    } = observe::surveys(root, keep, &shift.maps)?;
+    } = observe::surveys(root, keep, &shift.maps, direction.policy())?;
     for (survey, of_containers) in [(init_layers, false), (others, true)] {
         ensure!(
             survey.boundaries.is_empty(),
             "refused, nothing was changed: mounts inside the data: {}",
             survey.boundaries
         );
-        match (survey.refusal(), direction) {
-            (Some(rechown::Error::Mixed { target, .. }), Direction::ToPlain) => {
-                let immutable = Some(survey.immutable).filter(|found| !found.is_empty());
-                let refusal = immutable.map(rechown::Error::Immutable);
-                plan.refusals.extend(refusal.map(|error| error.to_string()));
-                let warning = of_containers.then(|| host_files(&target));
-                plan.warnings.extend(warning);
-            }
-            (Some(refusal), _) => plan.refusals.push(refusal.to_string()),
-            (None, _) => {}
+        if let Some(refusal) = survey.refusal() {
+            plan.refusals.push(refusal.to_string());
+        } else if of_containers && !survey.source.is_empty() && !survey.target.is_empty() {
+            plan.warnings.push(host_files(&survey.target));
         }
     }
     Ok(())

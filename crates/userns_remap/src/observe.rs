@@ -13,7 +13,7 @@ use host::{
     files, mounts, systemd,
 };
 use idmap::{IdMaps, subid::Subids};
-use rechown::Survey;
+use rechown::{Policy, Survey};
 use std::{
     collections::BTreeMap,
     fs,
@@ -131,13 +131,18 @@ pub struct Surveys {
 }
 
 /// Reads every tree that would be shifted and counts what the maps do to it.
-pub fn surveys(engine_root: &Path, keep: &layout::Keep, maps: &IdMaps) -> Result<Surveys> {
+pub fn surveys(
+    engine_root: &Path,
+    keep: &layout::Keep,
+    maps: &IdMaps,
+    policy: Policy,
+) -> Result<Surveys> {
     let trees = layout::shifted_trees(engine_root, keep)?.into_iter();
     let (init_layers, others): (Vec<_>, Vec<_>) =
         trees.partition(|tree| layout::is_of_init_layer(tree));
     Ok(Surveys {
-        init_layers: rechown::survey(&init_layers, maps)?,
-        others: rechown::survey(&others, maps)?,
+        init_layers: rechown::survey(&init_layers, maps, policy)?,
+        others: rechown::survey(&others, maps, policy)?,
     })
 }
 

@@ -6,6 +6,7 @@ use host::{
     docker::{Container, Network, Volume},
 };
 use idmap::{IdMaps, SubRange};
+use rechown::{OutsideLinks, Policy, Strays};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -77,6 +78,21 @@ pub enum Step {
 pub enum Direction {
     ToRemapped,
     ToPlain,
+}
+
+impl Direction {
+    /// What a shift is allowed. On the way to plain there are files that the host itself wrote. A file with
+    /// a name outside is the container's all the same.
+    pub fn policy(self) -> Policy {
+        Policy {
+            strays: match self {
+                Self::ToRemapped => Strays::Refuse,
+                Self::ToPlain => Strays::Leave,
+            },
+            outside_links: OutsideLinks::Shift,
+            ..Policy::default()
+        }
+    }
 }
 
 /// A container that ran.

@@ -2,17 +2,17 @@
 
 use crate::{observe::Tree, plan::Plan};
 use anyhow::{Context, Result};
-use rechown::{Progress, Report};
+use rechown::{Policy, Progress, Report};
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path};
 
-pub fn run(plan: &Plan, tree: &Tree, state: &Path) -> Result<Report> {
+pub fn run(plan: &Plan, tree: &Tree, policy: Policy, state: &Path) -> Result<Report> {
     match plan {
         Plan::Nothing => Ok(Report::default()),
-        Plan::Undo(_) => Ok(rechown::undo(&tree.journal)?),
+        Plan::Undo(..) => Ok(rechown::undo(&tree.journal)?),
         Plan::Shift(maps) => {
             let make = DirBuilder::new().recursive(true).mode(0o700).create(state);
             make.with_context(|| format!("cannot make {}", state.display()))?;
-            Ok(rechown::shift(&[&tree.path], maps, &tree.journal)?)
+            Ok(rechown::shift(&[&tree.path], maps, policy, &tree.journal)?)
         }
     }
 }

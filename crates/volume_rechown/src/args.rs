@@ -1,6 +1,7 @@
 //! What the user asks for. The only place that names options.
 
 use ansible_module::{Kind, Opt, Spec};
+use rechown::{Immutable, OutsideLinks, Policy, Strays, Unknown};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -12,6 +13,32 @@ pub struct Args {
     pub from: Option<Side>,
     pub to: Option<Side>,
     pub state: State,
+    pub unmapped: OrKeep,
+    pub immutable: OrLift,
+    pub outside_links: OrKeep,
+    pub allow_dangerous_path: bool,
+    pub verify: Verify,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrKeep {
+    Fail,
+    Keep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrLift {
+    Fail,
+    Lift,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verify {
+    Full,
+    Root,
 }
 
 /// Whose ids a tree has, or shall have.
@@ -35,6 +62,27 @@ pub enum State {
     Shifted,
     Verified,
     Restored,
+}
+
+impl Args {
+    /// What the engine is allowed.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            unmapped: match self.unmapped {
+                OrKeep::Fail => Unknown::Refuse,
+                OrKeep::Keep => Unknown::Keep,
+            },
+            immutable: match self.immutable {
+                OrLift::Fail => Immutable::Refuse,
+                OrLift::Lift => Immutable::Lift,
+            },
+            outside_links: match self.outside_links {
+                OrKeep::Fail => OutsideLinks::Refuse,
+                OrKeep::Keep => OutsideLinks::Keep,
+            },
+            strays: Strays::Refuse,
+        }
+    }
 }
 
 pub fn spec() -> Spec {
@@ -64,6 +112,35 @@ pub fn spec() -> Spec {
                 .choices(["shifted", "verified", "restored"])
                 .default("shifted")
                 .help("Shift, only look whether all is shifted, or take the last shift back"),
+        )
+        .option(
+            Opt::str("unmapped")
+                .choices(["fail", "keep"])
+                .default("fail")
+                .help("Fail on ids that the map does not cover, or leave them as they are"),
+        )
+        .option(
+            Opt::str("immutable")
+                .choices(["fail", "lift"])
+                .default("fail")
+                .help("Fail on immutable and append-only entries, or lift the flag for the change"),
+        )
+        .option(
+            Opt::str("outside_links")
+                .choices(["fail", "keep"])
+                .default("fail")
+                .help("Fail on files with hard links from outside the tree, or leave them as they are"),
+        )
+        .option(
+            Opt::bool("allow_dangerous_path")
+                .default(false)
+                .help("Shift even a directory of the system, or somebody's home"),
+        )
+        .option(
+            Opt::str("verify")
+                .choices(["full", "root"])
+                .default("full")
+                .help("Look at every entry, or trust the record of a shift whose root is the same"),
         )
         .mutually_exclusive(&["map", "from"])
         .mutually_exclusive(&["map", "to"])

@@ -8,7 +8,7 @@ mod present;
 
 use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Result, ensure};
-use args::{Args, State};
+use args::{Args, State, Verify};
 use idmap::IdMaps;
 use observe::Tree;
 use plan::Plan;
@@ -61,7 +61,8 @@ fn look(args: &Args) -> Result<Outcome> {
     );
     let survey = match &plan {
         Plan::Nothing => rechown::Survey::default(),
-        Plan::Shift(maps) | Plan::Undo(maps) => rechown::survey(&[&tree.path], maps)?,
+        Plan::Shift(maps) => rechown::survey(&[&tree.path], maps, args.policy())?,
+        Plan::Undo(maps, policy) => rechown::survey(&[&tree.path], maps, *policy)?,
     };
     let plan = plan::from_survey(plan, args.state, &survey, begun)?;
     Ok(present::planned(&plan, &tree, &survey, begun))
@@ -71,9 +72,9 @@ fn look(args: &Args) -> Result<Outcome> {
 fn change(args: &Args, invocation: &mut Invocation) -> Result<Outcome, Failure> {
     let refuse = |error| present::failure(error, false);
     let (tree, plan) = prepare(args).map_err(refuse)?;
-    let report = apply::run(&plan, &tree, RECORDS.as_ref())
+    let report = apply::run(&plan, &tree, args.policy(), RECORDS.as_ref())
         .map_err(|error| present::failure(error, apply::is_half_done(&tree)))?;
-    for warning in present::warnings(&report) {
+    for warning in present::warnings(&plan, &report) {
         invocation.warn(warning);
     }
     Ok(present::done(&plan, &tree, &report))
@@ -82,10 +83,15 @@ fn change(args: &Args, invocation: &mut Invocation) -> Result<Outcome, Failure> 
 fn prepare(args: &Args) -> Result<(Tree, Plan)> {
     let tree = observe::tree(&args.path, RECORDS.as_ref())?;
     if args.state != State::Restored {
-        plan::check_path(&tree.path)?;
+        plan::check_path(&tree.path, &observe::homes()?, args.allow_dangerous_path)?;
     }
     let maps = maps(args)?;
-    let plan = plan::from_record(args.state, maps.as_ref(), tree.record.as_ref())?;
+    let mut plan = plan::from_record(args.state, maps.as_ref(), tree.record.as_ref())?;
+    if let (Plan::Shift(maps), Verify::Root) = (&plan, args.verify)
+        && rechown::is_done(&[&tree.path], maps, args.policy(), &tree.journal)?
+    {
+        plan = Plan::Nothing;
+    }
     Ok((tree, plan))
 }
 

@@ -71,6 +71,17 @@ pub fn ids(side: &Side) -> Result<Ids> {
     })
 }
 
+/// Everybody's home directory.
+pub fn homes() -> Result<Vec<PathBuf>> {
+    let bytes = fs::read("/etc/passwd").context("cannot read /etc/passwd")?;
+    let text = String::from_utf8_lossy(&bytes);
+    let homes = text.lines().filter_map(|line| line.split(':').nth(5));
+    Ok(homes
+        .filter(|home| home.starts_with('/'))
+        .map(|home| fs::canonicalize(home).unwrap_or_else(|_| home.into()))
+        .collect())
+}
+
 /// `state` is the directory with the records.
 pub fn tree(path: &Path, state: &Path) -> Result<Tree> {
     let context = || format!("cannot shift {}", path.display());

@@ -3,8 +3,8 @@
 use crate::{args::State, observe::Ids};
 use anyhow::{Context, Result, bail, ensure};
 use idmap::{IdMap, IdMaps};
-use rechown::{Progress, Record, Survey};
-use std::path::Path;
+use rechown::{Policy, Progress, Record, Survey};
+use std::path::{Path, PathBuf};
 
 /// What will be done.
 #[derive(Debug)]
@@ -13,19 +13,20 @@ pub enum Plan {
     Nothing,
     /// Shift, or finish the shift that was cut short.
     Shift(IdMaps),
-    /// Take back the last shift, or finish doing so, by these maps.
-    Undo(IdMaps),
+    /// Take back the last shift, or finish doing so, by these maps; the policy is that of the undo.
+    Undo(IdMaps, Policy),
 }
 
+/// Trees that are the kernel's, or hold our own records. Nobody may insist.
+const NEVER: [&str; 4] = ["/dev", "/proc", "/sys", "/var/lib/bulkhead"];
+
 /// Trees that are the system's from end to end.
-const SYSTEM: [&str; 12] = [
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/nix", "/proc", "/sbin", "/sys",
-    "/usr",
+const SYSTEM: [&str; 9] = [
+    "/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/nix", "/sbin", "/usr",
 ];
 
 /// Directories that hold much else beside what belongs to containers.
-const SHARED: [&str; 21] = [
-    "/",
+const SHARED: [&str; 19] = [
     "/home",
     "/media",
     "/mnt",
@@ -38,7 +39,6 @@ const SHARED: [&str; 21] = [
     "/var/backups",
     "/var/cache",
     "/var/lib",
-    "/var/lib/bulkhead",
     "/var/lib/containerd",
     "/var/lib/containers",
     "/var/lib/docker",
@@ -48,13 +48,25 @@ const SHARED: [&str; 21] = [
     "/var/tmp",
 ];
 
-/// Refuses directories that belong to the host. There is no way to insist.
-pub fn check_path(path: &Path) -> Result<()> {
-    let system = SYSTEM.iter().any(|tree| path.starts_with(tree));
-    let shared = SHARED.iter().any(|directory| path == Path::new(directory));
+/// Refuses directories that belong to the host or to a person, unless they are insisted on.
+pub fn check_path(path: &Path, homes: &[PathBuf], insisted: bool) -> Result<()> {
+    let lies_in = |trees: &[&str]| trees.iter().any(|tree| path.starts_with(tree));
     ensure!(
-        !system && !shared,
-        "{} belongs to the system; name the directory that the containers use",
+        path != Path::new("/") && !lies_in(&NEVER),
+        "{} belongs to the system and is never shifted",
+        path.display()
+    );
+    let shared = SHARED.iter().any(|directory| path == Path::new(directory));
+    let home = path.parent() == Some(Path::new("/home"))
+        || homes.iter().any(|home| home.starts_with(path));
+    let whose = match (lies_in(&SYSTEM) || shared, home) {
+        (true, _) => "belongs to the system",
+        (_, true) => "is, or holds, somebody's home",
+        _ => return Ok(()),
+    };
+    ensure!(
+        insisted,
+        "{} {whose}; name the directory that the containers use, or insist with allow_dangerous_path",
         path.display()
     );
     Ok(())
@@ -90,7 +102,9 @@ fn of(ids: &Ids) -> Result<IdMaps> {
 pub fn from_record(state: State, maps: Option<&IdMaps>, record: Option<&Record>) -> Result<Plan> {
     match (state, record) {
         (State::Restored, None) => Ok(Plan::Nothing),
-        (State::Restored, Some(record)) => Ok(Plan::Undo(record.maps.invert())),
+        (State::Restored, Some(record)) => {
+            Ok(Plan::Undo(record.maps.invert(), record.policy.of_undo()))
+        }
         (_, record) => {
             let maps = maps.context("map or from is needed")?;
             let way_out = "run it with state=restored first";
@@ -113,11 +127,16 @@ pub fn from_record(state: State, maps: Option<&IdMaps>, record: Option<&Record>)
 
 /// What the tree's entries decide: whether a shift would be refused, or find nothing to do.
 pub fn from_survey(plan: Plan, state: State, survey: &Survey, begun: bool) -> Result<Plan> {
-    if !matches!(plan, Plan::Shift(_)) || begun {
-        return Ok(plan);
-    }
-    if let Some(refusal) = survey.refusal() {
+    let refusal = match plan {
+        Plan::Undo(..) if !begun => survey.immutable_refusal(),
+        Plan::Shift(_) if !begun => survey.refusal(),
+        _ => None,
+    };
+    if let Some(refusal) = refusal {
         return Err(refusal.into());
+    }
+    if begun || !matches!(plan, Plan::Shift(_)) {
+        return Ok(plan);
     }
     if survey.source.is_empty() {
         return Ok(Plan::Nothing);
@@ -170,31 +189,46 @@ mod tests {
     }
 
     #[test]
-    fn directories_of_the_system_are_refused() {
+    fn directories_of_the_system_and_homes_are_refused_unless_insisted_on() {
+        let homes = ["/srv/people/ann".into(), "/".into()];
+        let check = |path: &str, insisted| check_path(path.as_ref(), &homes, insisted).is_ok();
         for path in [
             "/",
+            "/proc/1",
+            "/sys",
+            "/dev/shm",
+            "/var/lib/bulkhead/rechown",
+        ] {
+            assert!(!check(path, false) && !check(path, true), "{path}");
+        }
+        for path in [
             "/etc",
             "/etc/nginx",
             "/usr/share/x",
             "/var",
             "/var/lib/docker",
             "/home",
+            "/home/a",
+            "/srv/people",
+            "/srv/people/ann",
         ] {
-            assert!(check_path(path.as_ref()).is_err(), "{path}");
+            assert!(!check(path, false) && check(path, true), "{path}");
         }
         for path in [
             "/srv/www",
             "/home/a/data",
+            "/srv/people/ann/data",
             "/var/lib/docker/volumes/v/_data",
             "/etcetera",
         ] {
-            assert!(check_path(path.as_ref()).is_ok(), "{path}");
+            assert!(check(path, false), "{path}");
         }
     }
 
     fn record(progress: Progress, map: &str) -> Record {
         Record {
             maps: IdMaps::parse(&[map]).unwrap(),
+            policy: Policy::default(),
             roots: vec!["/srv/www".into()],
             progress,
         }
@@ -236,7 +270,7 @@ mod tests {
             Ok(Plan::Nothing)
         ));
         let record = record(Progress::Complete, "0:100000:10");
-        let Ok(Plan::Undo(maps)) = from_record(State::Restored, None, Some(&record)) else {
+        let Ok(Plan::Undo(maps, _)) = from_record(State::Restored, None, Some(&record)) else {
             panic!("no undo");
         };
         assert_eq!(maps, IdMaps::parse(&["100000:0:10"]).unwrap());

@@ -1,7 +1,7 @@
 //! Trees to shift, and an independent eye on them.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
-use rechown::IdMaps;
+use rechown::{IdMaps, Policy, Strays, Unknown};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
     ffi::OsStr,
@@ -19,6 +19,15 @@ pub const OFFSET: u32 = 100_000;
 /// 0..65535 to 100000..165535.
 pub fn maps() -> IdMaps {
     IdMaps::parse(&["0:100000:65536"]).unwrap()
+}
+
+/// What is not on the source side is left alone.
+pub fn leaving_strays() -> Policy {
+    Policy {
+        unmapped: Unknown::Keep,
+        strays: Strays::Leave,
+        ..Policy::default()
+    }
 }
 
 /// Without links on the way: the modules name files by their real paths.
@@ -198,18 +207,19 @@ pub fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The engine in a process of its own: the example `rechown`, which `cargo test` builds along.
+/// The example `rechown`, which `cargo test` builds along.
+pub fn example() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let examples = test.parent().unwrap().with_file_name("examples");
+    examples.join("rechown")
+}
+
+/// The engine in a process of its own.
 pub fn engine<S: AsRef<OsStr>>(
     arguments: impl IntoIterator<Item = S>,
     environment: &[(&str, &str)],
 ) -> Output {
-    let test = std::env::current_exe().unwrap();
-    let example = test
-        .parent()
-        .unwrap()
-        .with_file_name("examples")
-        .join("rechown");
-    let mut command = Command::new(example);
+    let mut command = Command::new(example());
     command.args(arguments).envs(environment.iter().copied());
     command.output().unwrap()
 }
@@ -221,7 +231,7 @@ pub fn shift_elsewhere(tree: &Tree, environment: &[(&str, &str)]) -> Output {
 
 /// Shifts what is not shifted in a process of its own.
 pub fn shift_rest_elsewhere(tree: &Tree, environment: &[(&str, &str)]) -> Output {
-    elsewhere("shift-rest", tree, environment)
+    elsewhere("shift+unmapped+strays", tree, environment)
 }
 
 fn elsewhere(verb: &str, tree: &Tree, environment: &[(&str, &str)]) -> Output {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use host::files;
 use idmap::IdMaps;
 use nix::unistd::{Gid, Uid};
-use rechown::Report;
+use rechown::{Policy, Report, Unknown};
 use serde_json::Value;
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -101,10 +101,15 @@ pub fn shift(
     direction: Direction,
 ) -> Result<Report> {
     let trees = layout::shifted_trees(engine_root, keep)?;
-    Ok(match direction {
-        Direction::ToRemapped => rechown::shift(&trees, maps, &journal("shift"))?,
-        Direction::ToPlain => rechown::shift_leaving_strays(&trees, maps, &journal("shift"))?,
-    })
+    let policy = match direction {
+        Direction::ToRemapped => direction.policy(),
+        // The survey has refused those; what came since is the host's.
+        Direction::ToPlain => Policy {
+            unmapped: Unknown::Keep,
+            ..direction.policy()
+        },
+    };
+    Ok(rechown::shift(&trees, maps, policy, &journal("shift"))?)
 }
 
 /// Translates it back, with all that has been written since, in new layers and volumes too.
