@@ -51,10 +51,10 @@ soak: ## the long matrix of crashes and reboots
 	@$(MAKE) --no-print-directory build faults
 	@$(PYTHON) tests/tools/suites.py soak
 
-bench: ## the shift engine beside GNU chown
-	@$(PREPARE) build
+bench: ## the shift engine beside its peers, in minutes or, with SIZE=full, in many; see tests/bench/bench.py
+	@$(PREPARE) bench
 	cargo build --release --target $(TRIPLE) -p rechown --example rechown
-	@tests/tools/bench $(OUT)/release/examples/rechown
+	@python3 tests/bench/bench.py $(OUT)/release/examples/rechown
 
 lint: ## formatting, clippy, ansible-lint, shellcheck, Python syntax
 	@$(PREPARE) lint
