@@ -52,8 +52,9 @@ def test_an_interrupted_change_is_taken_back(small_host):
     machine.write("/run/arguments.json", json.dumps({"state": "enabled"}))
     engine.docker("exec", "-d", host.container(machine.name), "sh", "-c",
                   "userns_remap /run/arguments.json >/run/said; touch /run/ended")
-    wait_for("the change", lambda: machine.exists(f"{STATE}/in-progress/hold"), 60)
-    machine.sh("rm -f /run/ended; pkill -TERM -x userns_remap")
+    # The engine is held for about a second: a look from outside now and then could miss it.
+    machine.sh(f"timeout 60 sh -c 'until [ -e {STATE}/in-progress/hold ]; do sleep 0.02; done'; "
+               "rm -f /run/ended; pkill -TERM -x userns_remap")
     wait_for("the change ending", lambda: machine.exists("/run/ended"), 60)
     result = json.loads(machine.read("/run/said"))
     assert result.get("failed") and "taken back" in result["msg"], result

@@ -197,7 +197,8 @@ def reboot(name):
              in ("stopping", ""), 10)
     # The kernel keeps 15 characters of a name. The host may be down already.
     host.exec_(name, "pkill", "-KILL", "-x", "userns_remap.fa", check=False)
-    wait_for("the reboot", lambda: host.started_at(name) != before, host.BOOT_SECONDS)
+    # Where that came too early or too late, systemd waits its minute and a half.
+    wait_for("the reboot", lambda: host.started_at(name) != before, 100 + host.BOOT_SECONDS)
     host.wait_booted(name)
 
 
