@@ -16,6 +16,7 @@ from .base import CACHE, Failure, lock, run, say, wait_for
 ROOT = CACHE / "engine"
 SOCKET = ROOT / "docker.sock"
 PIDFILE = ROOT / "dockerd.pid"
+CONTAINERD_PIDFILE = ROOT / "exec" / "containerd" / "containerd.pid"
 NETWORK = "bulkhead-net"
 CGROUP = "bulkhead"
 ADDRESSES = ipaddress.ip_network("10.213.0.0/16")
@@ -135,6 +136,11 @@ def bridge():
 
 
 def start():
+    # What was killed leaves its number behind, which may be another process's, or a zombie's, by now; dockerd
+    # takes either for itself.
+    for pidfile in (PIDFILE, CONTAINERD_PIDFILE):
+        if process_of(pidfile) is None:
+            pidfile.unlink(missing_ok=True)
     log = ROOT / "dockerd.log"
     with open(log, "w", encoding="utf-8") as out:
         # dockerd joins a containerd that already runs on the machine, hence name spaces of our own.
@@ -154,12 +160,17 @@ def start():
 
 def pid():
     """The pid of our dockerd, or None."""
+    return process_of(PIDFILE)
+
+
+def process_of(pidfile):
+    """The pid in the file, where its process is one of ours: our place is in its command line."""
     try:
-        number = int(PIDFILE.read_text())
+        number = int(pidfile.read_text())
         command = Path(f"/proc/{number}/cmdline").read_bytes()
     except (OSError, ValueError):
         return None
-    return number if str(ROOT / "daemon.json").encode() in command.split(b"\0") else None
+    return number if str(ROOT).encode() in command else None
 
 
 def down():
