@@ -3,34 +3,8 @@
 
 mod common;
 
-use common::{Tree, engine, run};
-use rechown::{IdMaps, Immutable, OutsideLinks, Policy, Strays, Unknown};
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, chown},
-    path::Path,
-    process::Output,
-};
-
-const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
-const FAR: &str = "0:100000:65536";
-/// Every id is the target of another.
-const NEAR: &str = "0:10:65536";
-
-const LIFT: Policy = Policy {
-    unmapped: Unknown::Refuse,
-    strays: Strays::Refuse,
-    immutable: Immutable::Lift,
-    outside_links: OutsideLinks::Refuse,
-};
-fn extents(text: &str) -> IdMaps {
-    IdMaps::parse(&[text]).unwrap()
-}
-
-fn owner(path: &Path) -> (u32, u32) {
-    let meta = fs::symlink_metadata(path).unwrap();
-    (meta.uid(), meta.gid())
-}
+use common::{CRASH, FAR, LIFT, NEAR, Tree, engine, extents, owner, run};
+use std::{os::unix::fs::chown, process::Output};
 
 /// A furnished tree in which entries of several kinds are immutable or append-only, freed again at the end.
 struct Fixed(Tree);

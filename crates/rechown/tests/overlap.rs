@@ -3,13 +3,10 @@
 
 mod common;
 
-use common::{Tree, acl, engine, leaving_strays};
+use common::{CRASH, NEAR, Tree, acl, engine, leaving_strays};
 use rechown::{Error, IdMaps, Policy, Progress};
 use std::{fs, os::unix::fs::MetadataExt};
 
-const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
-/// Every id is the target of another.
-const NEAR: &str = "0:10:65536";
 const BY: u32 = 10;
 
 fn furnished() -> Tree {

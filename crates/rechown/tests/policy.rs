@@ -3,42 +3,18 @@
 
 mod common;
 
-use common::{Tree, engine, maps, run};
+use common::{CRASH, FAR, LIFT, NEAR, Tree, engine, extents, maps, owner, run};
 use rechown::{
     Change, Error, IdMaps, Immutable, OutsideLinks, Owner, Policy, Strays, Survey, Unknown,
 };
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, chown},
-    path::Path,
-};
+use std::{fs, os::unix::fs::chown};
 
-const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
-const FAR: &str = "0:100000:65536";
-/// Every id is the target of another.
-const NEAR: &str = "0:10:65536";
-
-const LIFT: Policy = Policy {
-    unmapped: Unknown::Refuse,
-    strays: Strays::Refuse,
-    immutable: Immutable::Lift,
-    outside_links: OutsideLinks::Refuse,
-};
 const KEEP_LINKS: Policy = Policy {
     unmapped: Unknown::Refuse,
     strays: Strays::Refuse,
     immutable: Immutable::Refuse,
     outside_links: OutsideLinks::Keep,
 };
-
-fn extents(text: &str) -> IdMaps {
-    IdMaps::parse(&[text]).unwrap()
-}
-
-fn owner(path: &Path) -> (u32, u32) {
-    let meta = fs::symlink_metadata(path).unwrap();
-    (meta.uid(), meta.gid())
-}
 
 #[test]
 fn ids_outside_the_map_are_kept_there_and_back() {

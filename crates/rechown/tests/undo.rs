@@ -4,12 +4,10 @@
 mod common;
 
 use common::{
-    Tree, leaving_strays, maps, run, shift_elsewhere, shift_rest_elsewhere, undo_elsewhere,
+    CRASH, Tree, leaving_strays, maps, run, shift_elsewhere, shift_rest_elsewhere, undo_elsewhere,
 };
 use rechown::{Error, IdMaps, Policy, Progress};
 use std::fs;
-
-const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
 
 fn furnished_with_strays() -> Tree {
     let tree = furnished();

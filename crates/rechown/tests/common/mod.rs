@@ -1,14 +1,14 @@
 //! Trees to shift, and an independent eye on them.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
-use rechown::{IdMaps, Policy, Strays, Unknown};
+use rechown::{IdMaps, Immutable, OutsideLinks, Policy, Strays, Unknown};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
     ffi::OsStr,
     fs,
     os::unix::{
         ffi::OsStrExt,
-        fs::{chown, lchown, symlink},
+        fs::{MetadataExt, chown, lchown, symlink},
     },
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -17,6 +17,27 @@ use std::{
 pub const OFFSET: u32 = 100_000;
 
 /// 0..65535 to 100000..165535.
+pub const CRASH: &str = "BULKHEAD_FAULT_AFTER_CHOWNS";
+pub const FAR: &str = "0:100000:65536";
+/// Every id is the target of another.
+pub const NEAR: &str = "0:10:65536";
+
+pub const LIFT: Policy = Policy {
+    unmapped: Unknown::Refuse,
+    strays: Strays::Refuse,
+    immutable: Immutable::Lift,
+    outside_links: OutsideLinks::Refuse,
+};
+
+pub fn extents(text: &str) -> IdMaps {
+    IdMaps::parse(&[text]).unwrap()
+}
+
+pub fn owner(path: &Path) -> (u32, u32) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    (meta.uid(), meta.gid())
+}
+
 pub fn maps() -> IdMaps {
     IdMaps::parse(&["0:100000:65536"]).unwrap()
 }
