@@ -116,6 +116,8 @@ options:
     default: 120
 notes:
   - Needs root on the host.
+  - While it runs, C(/run/bulkhead/progress.json) on the host says how far it is. The controller shows it every
+    C(bulkhead_progress_seconds) (5 by default, a variable of the host or the task; 0 turns it off).
   - Containers that cannot run remapped are refused unless their user namespace mode is C(host).
     These are privileged ones and those with the network or the process namespace of the host.
   - So are containers that stopping would delete (C(--rm)), storage drivers other than C(overlay2),

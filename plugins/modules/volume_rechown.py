@@ -152,6 +152,8 @@ options:
     default: full
 notes:
   - Needs root on the host.
+  - While it runs, C(/run/bulkhead/progress.json) on the host says how far it is. The controller shows it every
+    C(bulkhead_progress_seconds) (5 by default, a variable of the host or the task; 0 turns it off).
   - A run that was cut short is finished by the options that it began with, whatever the next one says.
   - The executable also runs by hand on the host, see C(volume_rechown --help).
 seealso:

@@ -17,6 +17,8 @@ from ansible.parsing.ajson import AnsibleJSONEncoder
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
+from ansible_collections.bulkhead.hosts.plugins.plugin_utils.progress import Progress
+
 PLUGINS = Path(__file__).resolve().parents[1]
 MISSING = re.compile(r'^BULKHEAD-MISSING (\S+)$', re.MULTILINE)
 
@@ -39,13 +41,19 @@ class ExecutableAction(ActionBase):
         result = super().run(tmp, task_vars)
         self._built = self._find_built()
         wrap_async = bool(self._task.async_val)
-        if self._is_pipelining_enabled('new', wrap_async):
-            reply = self._run_cached(task_vars)
-        else:
-            reply = self._execute_module(
-                module_args=dict(self._task.args), task_vars=task_vars, wrap_async=wrap_async
-            )
+        with Progress(self, task_vars['inventory_hostname'], self._seconds_between_looks(task_vars)):
+            if self._is_pipelining_enabled('new', wrap_async):
+                reply = self._run_cached(task_vars)
+            else:
+                reply = self._execute_module(
+                    module_args=dict(self._task.args), task_vars=task_vars, wrap_async=wrap_async
+                )
         return merge_hash(result, reply)
+
+    def _seconds_between_looks(self, task_vars):
+        if self._task.check_mode or self._task.async_val:
+            return 0
+        return float(self._templar.template(task_vars.get('bulkhead_progress_seconds', 5)))
 
     def _find_built(self):
         """The built executables by machine, as C(uname -m) names it."""

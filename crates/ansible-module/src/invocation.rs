@@ -18,6 +18,8 @@ pub struct Invocation {
     pub diff_mode: bool,
     /// How many `-v` were given.
     pub verbosity: u8,
+    /// A person called it, and gets the result as text.
+    pub by_hand: bool,
     pub(crate) params: Map<String, Value>,
     pub(crate) warnings: Vec<String>,
     pub(crate) deprecations: Vec<Value>,

@@ -94,6 +94,7 @@ impl Module {
             check_mode: request.check_mode,
             diff_mode: request.diff_mode,
             verbosity: request.verbosity,
+            by_hand: request.readable,
             params: own_names(&self.spec, &checked.params),
             warnings: checked.warnings,
             deprecations: Vec::new(),

@@ -7,4 +7,5 @@ pub mod docker;
 pub mod files;
 pub mod mounts;
 pub mod process;
+pub mod progress;
 pub mod systemd;

@@ -4,6 +4,7 @@ use crate::{
     fragile,
     ids::Sides,
     journal::{Head, Journal, Note, with_suffix},
+    meter,
     roots::{self, Root},
     shift as pass, stray,
     survey::{self, Survey},
@@ -39,10 +40,9 @@ pub fn shift<P: AsRef<Path>>(
         Some(former) if former.head.left.is_some() => {
             return Err(Error::UndoPending(journal.to_owned()));
         }
-        Some(mut former) if former.head.is_of(maps, &roots) => Report {
-            resumed: true,
-            ..convert(&mut former, journal, Way::There)?
-        },
+        Some(mut former) if former.head.is_of(maps, &roots) => {
+            take_up(&mut former, journal, Way::There)?
+        }
         Some(_) => return Err(Error::OtherJournal(journal.to_owned())),
     };
     report.seconds = start.elapsed().as_secs_f64();
@@ -157,9 +157,11 @@ fn begin(
     // The passes see ids on their way, and the last one none that were kept.
     let sample = mem::take(&mut survey.sample);
     let outside_links = mem::take(&mut survey.outside_links);
+    let entries = survey.counts.entries;
     let mut journal = Journal::new(maps, roots, survey)?;
     complete(&mut journal);
     journal.write(path)?;
+    meter::begin(true, entries * journal.head.passes.len() as u64);
     Ok(Report {
         sample,
         outside_links,
@@ -176,6 +178,15 @@ fn untouched(survey: Survey) -> Report {
         outside_links: survey.outside_links,
         ..Report::default()
     }
+}
+
+/// Follows a journal that an earlier run left.
+fn take_up(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error> {
+    meter::begin(true, 0);
+    Ok(Report {
+        resumed: true,
+        ..convert(journal, path, way)?
+    })
 }
 
 /// Which way a journal leads.
@@ -240,19 +251,13 @@ fn take_back(journal: &Path, roots: Option<Vec<Root>>) -> Result<Report, Error> 
     let undo = of_undo(journal);
     let mut report = match (Journal::load(&undo)?, Journal::load(journal)?) {
         (Some(begun), _) if begun.head.is_complete() => Report::default(),
-        (Some(mut begun), _) => Report {
-            resumed: true,
-            ..convert(&mut begun, &undo, Way::Back)?
-        },
+        (Some(mut begun), _) => take_up(&mut begun, &undo, Way::Back)?,
         (None, None) => Report::default(),
         (None, Some(shift)) if shift.head.is_complete() => {
             let roots = roots.unwrap_or_else(|| shift.head.roots());
             carry_back(shift, &roots, &undo)?
         }
-        (None, Some(mut shift)) => Report {
-            resumed: true,
-            ..abandon(&mut shift, journal)?
-        },
+        (None, Some(mut shift)) => abandon(&mut shift, journal)?,
     };
     clear(journal)?;
     report.seconds = start.elapsed().as_secs_f64();
@@ -279,6 +284,7 @@ fn abandon(journal: &mut Journal, path: &Path) -> Result<Report, Error> {
     if journal.head.left.is_none() {
         journal.head.note(path, Note::Undo)?;
     }
+    meter::begin(true, 0);
     let mut report = Report::default();
     while let Some(last) = journal.head.left.and_then(|left| left.checked_sub(1)) {
         let maps = journal.head.passes[last].invert();
@@ -294,6 +300,7 @@ fn abandon(journal: &mut Journal, path: &Path) -> Result<Report, Error> {
     stray::restore(&journal.lists.strays, &roots, &liftable, &mut report)?;
     fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
     roots::sync(&roots)?;
+    report.resumed = true;
     Ok(report)
 }
 

@@ -6,6 +6,7 @@ use crate::{
     fragile::Fragile,
     ids::Sides,
     links::{Links, Name, Note},
+    meter,
     roots::{self, Root},
     stray::Stray,
     walk::{Entry, Visitor, walk},
@@ -122,6 +123,7 @@ pub fn survey<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, policy: Policy) -> Res
 pub(crate) fn run(roots: &[Root], maps: &IdMaps, policy: Policy) -> Result<Survey, Error> {
     let start = Instant::now();
     roots::check_owners(roots)?;
+    meter::begin(false, 0);
     let (sides, links) = (Sides::new(maps), Links::default());
     let surveyors = walk(roots, || Surveyor {
         sides: &sides,

@@ -2,7 +2,7 @@
 //! and puts the directories in it on the stack. All names are looked up in an open directory, without
 //! following links or crossing mounts.
 
-use crate::{Error, roots::Root};
+use crate::{Error, meter, roots::Root};
 use rustix::{
     fs::{
         AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, openat2, statx,
@@ -25,6 +25,9 @@ use std::{
     },
     thread,
 };
+
+/// Entries of one directory that go into the meter at once.
+const METERED: u64 = 1024;
 
 /// Bytes of directory entries asked of the kernel at once.
 const BATCH: usize = 1 << 17;
@@ -303,6 +306,7 @@ impl Walk {
             })
         };
         visit(c"", stat)?;
+        let mut met = 1;
         let mut entries = RawDir::new(at, buffer);
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(Error::io("read", || dir.path(c"")))?;
@@ -313,6 +317,11 @@ impl Walk {
             if entry.file_type() == FileType::Directory {
                 directories.push(name.to_owned());
                 continue;
+            }
+            met += 1;
+            if met == METERED {
+                meter::add(met);
+                met = 0;
             }
             let stat = match look(at, name) {
                 Err(Errno::NOENT) => continue,
@@ -335,6 +344,7 @@ impl Walk {
                 }
             }
         }
+        meter::add(met);
         Ok(directories)
     }
 }

@@ -23,6 +23,7 @@ use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Context as _, Result, bail, ensure};
 use apply::Context;
 use args::Args;
+use host::progress::{self, Now, Teller};
 use observe::Surveys;
 use paths::{IN_PROGRESS, STATE};
 use plan::Plan;
@@ -30,6 +31,7 @@ use rechown::Sample;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 use transaction::{Recovery, Store};
@@ -96,6 +98,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
     let store = Store::lock(STATE.as_ref())?;
     let mut context = Context::new(false, Duration::from_secs(timeout));
     context.interrupted = host::process::on_interrupt()?;
+    let _teller = tell(&context, invocation.by_hand);
     let recovered = apply::recover(&store, &mut context)?.map(word);
     if let Some(how) = recovered {
         invocation.warn(format!("an earlier run was interrupted; it has been {how}"));
@@ -106,6 +109,20 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         .drain(..)
         .for_each(|warning| invocation.warn(warning));
     with_recovery(result, recovered)
+}
+
+fn tell(context: &Context, by_hand: bool) -> Teller {
+    let step = Arc::clone(&context.step);
+    progress::tell("userns_remap", true, by_hand, move || {
+        let doing = *step.lock().unwrap_or_else(PoisonError::into_inner);
+        let meter = rechown::meter();
+        let metered = matches!((doing, meter.shifting), ("look", false) | ("shift", true));
+        Now {
+            doing,
+            entries: if metered { meter.entries } else { 0 },
+            total: meter.total.filter(|_| metered),
+        }
+    })
 }
 
 /// What a run would do.

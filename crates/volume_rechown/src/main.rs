@@ -9,6 +9,7 @@ mod present;
 use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Result, ensure};
 use args::{Args, State, Verify};
+use host::progress::{self, Now, Teller};
 use idmap::IdMaps;
 use observe::Tree;
 use plan::Plan;
@@ -36,6 +37,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         ));
     }
     if invocation.check_mode || args.state == State::Verified {
+        let _teller = tell(invocation, false);
         return look(&args).map_err(|error| present::failure(error, false));
     }
     host::process::survive_hangup()?;
@@ -47,7 +49,19 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
             store.in_progress().display()
         )));
     }
+    let _teller = tell(invocation, true);
     change(&args, invocation)
+}
+
+fn tell(invocation: &Invocation, to_file: bool) -> Teller {
+    progress::tell("volume_rechown", to_file, invocation.by_hand, || {
+        let meter = rechown::meter();
+        Now {
+            doing: if meter.shifting { "shift" } else { "look" },
+            entries: meter.entries,
+            total: meter.total,
+        }
+    })
 }
 
 /// What a run would do, or whether it has nothing to do.

@@ -15,7 +15,7 @@ use host::accounts;
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -33,6 +33,8 @@ pub struct Context {
     /// Set when the user wants it to end: the change is then taken back.
     pub interrupted: Arc<AtomicBool>,
     pub warnings: Vec<String>,
+    /// The step that is being taken, forward or back.
+    pub step: Arc<Mutex<&'static str>>,
     pub shifted: Option<rechown::Report>,
     pub restarted: Vec<String>,
     containers_stopped: Option<Instant>,
@@ -50,6 +52,7 @@ impl Context {
             timeout,
             interrupted: Arc::default(),
             warnings: vec![],
+            step: Arc::new(Mutex::new("look")),
             shifted: None,
             restarted: vec![],
             containers_stopped: None,
@@ -57,6 +60,10 @@ impl Context {
             downtime: None,
             engine_downtime: None,
         }
+    }
+
+    fn takes(&self, step: &Step) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step.name();
     }
 }
 
@@ -85,6 +92,7 @@ impl transaction::Step for Step {
 }
 
 fn apply(step: &Step, context: &mut Context) -> Result<()> {
+    context.takes(step);
     ensure!(
         !context.interrupted.load(Ordering::Relaxed),
         "interrupted by a signal"
@@ -162,6 +170,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
 }
 
 fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
+    context.takes(step);
     match step {
         Step::Account {
             name,

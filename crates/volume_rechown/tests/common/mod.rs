@@ -1,4 +1,4 @@
-//! The executable on real trees, each test with a /var/lib/bulkhead and accounts of its own.
+//! The executable on real trees, each test with a /var/lib/bulkhead, /run/bulkhead and accounts of its own.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 use serde_json::{Value, json};
@@ -9,12 +9,15 @@ use std::{
     process::Command,
 };
 
-/// Runs its arguments where the first is seen as /var/lib/bulkhead and the second holds files for /etc.
+/// Runs its arguments where the first is seen as /var/lib/bulkhead and the second holds files for /etc. The script
+/// BEFORE runs there first.
 const ISOLATE: &str = r#"set -e
-mkdir -p -m 0700 /var/lib/bulkhead
+mkdir -p -m 0700 /var/lib/bulkhead /run/bulkhead
 mount --bind "$1" /var/lib/bulkhead
+mount -t tmpfs none /run/bulkhead
 for name in passwd subuid subgid; do mount --bind "$2/$name" "/etc/$name"; done
 shift 2
+eval "$BEFORE"
 exec "$@""#;
 
 /// Without links on the way: the module names files by their real paths.
@@ -88,6 +91,7 @@ impl Host {
         .unwrap();
         let mut command = Command::new("unshare");
         command
+            .env("BEFORE", "")
             .args(["--mount", "sh", "-c", ISOLATE, "isolate"])
             .args([self.path("state"), self.path("etc")])
             .arg(env!("CARGO_BIN_EXE_volume_rechown"))
