@@ -83,9 +83,12 @@ def tree(machine):
 
 
 def test_the_playbook_converts_the_running_host(before):
-    done = play(before.machine, "userns_enable")
+    machine = before.machine
+    done = play(machine, "userns_enable", "-e", "bulkhead_progress_seconds=1")
     assert (done.code, done.failed, done.changed) == (0, 0, 1), done.output
-    assert before.machine.is_remapped
+    assert machine.is_remapped
+    # Stopping and starting takes seconds; the rest is over too soon to be seen for certain.
+    assert re.search(rf"^{machine.name} \| userns_remap: (stop|start)_", done.output, re.MULTILINE), done.output
 
 
 def test_nothing_was_made_anew(before):
