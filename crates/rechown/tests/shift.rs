@@ -152,6 +152,21 @@ fn a_list_of_many_named_users_is_translated_whole() {
     );
 }
 
+/// The names alone are longer than what the kernel is offered at first.
+#[test]
+fn an_attribute_is_found_among_many_others() {
+    let tree = Tree::new();
+    let file = tree.file("file", 0, 0);
+    for number in 10..30 {
+        let name = format!("user.{number}{}", "x".repeat(60));
+        rustix::fs::setxattr(&file, name, b"", rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    acl(&file, "u:5:r");
+    let expected = tree.shifted_manifest();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
+    assert_eq!(tree.manifest(), expected);
+}
+
 #[test]
 fn an_id_that_maps_to_itself_stays() {
     let tree = Tree::new();
