@@ -41,7 +41,7 @@ pub fn shift<P: AsRef<Path>>(
         }
         Some(mut former) if former.head.is_of(maps, &roots) => Report {
             resumed: true,
-            ..convert(&mut former, journal, Way::There)?
+            ..convert(&mut former, journal, Way::There, Start::TakenUp)?
         },
         Some(_) => return Err(Error::OtherJournal(journal.to_owned())),
     };
@@ -163,7 +163,7 @@ fn begin(
     Ok(Report {
         sample,
         outside_links,
-        ..convert(&mut journal, path, way)?
+        ..convert(&mut journal, path, way, Start::Fresh)?
     })
 }
 
@@ -186,8 +186,15 @@ enum Way {
     Back,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Fresh,
+    /// The former run may have died with a file changed and not yet given back what that took from it.
+    TakenUp,
+}
+
 /// Runs the passes of a journal from wherever it is to the end.
-fn convert(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error> {
+fn convert(journal: &mut Journal, path: &Path, way: Way, start: Start) -> Result<Report, Error> {
     let roots = journal.head.roots();
     let (policy, liftable) = (journal.head.policy, Liftable::new(&journal.lists.fixed));
     let mut report = Report::default();
@@ -198,12 +205,14 @@ fn convert(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error
             ..pass
         };
         let count = journal.head.done + 1;
-        let sides = Sides::new(&journal.head.after(count));
-        fragile::give_back(&journal.lists.fragile, &roots, Some(&sides), &mut report)?;
+        if start == Start::TakenUp {
+            let sides = Sides::new(&journal.head.after(count));
+            fragile::give_back(&journal.lists.fragile, &roots, Some(&sides), &mut report)?;
+            fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
+        }
         if way == Way::Back && count == journal.head.passes.len() {
             stray::restore(&journal.lists.strays, &roots, &liftable, &mut report)?;
         }
-        fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
         // Came after the survey. Left open, the journal still leads forward and back.
         if policy.unmapped == Unknown::Refuse && !report.unmapped.is_empty() {
             return Err(Error::Unmapped(report.unmapped));
@@ -242,7 +251,7 @@ fn take_back(journal: &Path, roots: Option<Vec<Root>>) -> Result<Report, Error> 
         (Some(begun), _) if begun.head.is_complete() => Report::default(),
         (Some(mut begun), _) => Report {
             resumed: true,
-            ..convert(&mut begun, &undo, Way::Back)?
+            ..convert(&mut begun, &undo, Way::Back, Start::TakenUp)?
         },
         (None, None) => Report::default(),
         (None, Some(shift)) if shift.head.is_complete() => {
