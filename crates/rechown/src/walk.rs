@@ -29,8 +29,8 @@ use std::{
 /// Bytes of directory entries asked of the kernel at once.
 const BUFFER: usize = 1 << 17;
 
-/// Batches of fewer names are not worth being shared.
-const MANY: usize = 1 << 10;
+/// So many names of a shared directory are visited in a row.
+const PART: usize = 1 << 10;
 
 /// Sees every entry of its thread.
 pub(crate) trait Visitor: Send {
@@ -67,7 +67,15 @@ impl Entry<'_> {
 enum Task {
     Directory(Named),
     /// Some of the names in a large one.
-    Names(Opened, Batch),
+    Names(Arc<Shared>),
+}
+
+/// Names that whoever is free visits part by part.
+struct Shared {
+    opened: Opened,
+    batch: Batch,
+    /// Where the next part begins.
+    next: AtomicUsize,
 }
 
 /// A directory that is known by name and not open yet.
@@ -120,6 +128,7 @@ struct Queue {
 struct Walk {
     queue: Mutex<Queue>,
     wake: Condvar,
+    threads: usize,
     open: Arc<AtomicUsize>,
     most_open: usize,
 }
@@ -143,10 +152,10 @@ pub(crate) fn walk<V: Visitor>(
             ..Queue::default()
         }),
         wake: Condvar::new(),
+        threads: thread::available_parallelism().map_or(1, usize::from),
         open: Arc::default(),
         most_open: usize::try_from(limit / 2).unwrap_or(usize::MAX).min(4096),
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let work = || {
             let mut worker = Worker {
@@ -157,7 +166,7 @@ pub(crate) fn walk<V: Visitor>(
             };
             worker.run().map(|()| worker.visitor)
         };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..walk.threads).map(|_| scope.spawn(work)).collect();
         let join = |worker: thread::ScopedJoinHandle<'_, _>| {
             worker.join().unwrap_or_else(|panic| resume_unwind(panic))
         };
@@ -202,14 +211,14 @@ impl Walk {
         }
     }
 
-    /// Whether the other threads are soon to run out of tasks.
-    fn wants_tasks(&self) -> bool {
-        self.lock().tasks.is_empty()
-    }
-
-    fn push(&self, task: Task) {
-        self.lock().tasks.push(task);
-        self.wake.notify_one();
+    /// Shares with all threads, if they are soon to run out of tasks.
+    fn offer(&self, shared: &Arc<Shared>) {
+        let mut queue = self.lock();
+        if queue.tasks.is_empty() {
+            let tasks = (1..self.threads).map(|_| Task::Names(Arc::clone(shared)));
+            queue.tasks.extend(tasks);
+            self.wake.notify_all();
+        }
     }
 }
 
@@ -228,7 +237,7 @@ impl<V: Visitor> Worker<'_, V> {
         while let Some(current) = task {
             let done = match current {
                 Task::Directory(named) => self.directory(named, &mut buffer),
-                Task::Names(opened, batch) => self.names(&opened, &batch),
+                Task::Names(shared) => self.shared(&shared),
             };
             if done.is_err() {
                 self.walk.stop();
@@ -271,25 +280,49 @@ impl<V: Visitor> Worker<'_, V> {
     fn entries(&mut self, opened: &Opened, buffer: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
         let mut entries = RawDir::new(&opened.open.fd, buffer);
         let mut batch = mem::take(&mut self.batch);
-        while batch
-            .read(&mut entries)
-            .map_err(Error::io("read", || opened.dir.path(c"")))?
-        {
-            if batch.len() >= MANY && self.walk.wants_tasks() {
-                let task = Task::Names(opened.clone(), mem::take(&mut batch));
-                self.walk.push(task);
+        loop {
+            let more = batch
+                .read(&mut entries)
+                .map_err(Error::io("read", || opened.dir.path(c"")))?;
+            if batch.len() > 2 * PART {
+                let shared = Arc::new(Shared {
+                    opened: opened.clone(),
+                    batch: mem::take(&mut batch),
+                    next: AtomicUsize::new(0),
+                });
+                self.walk.offer(&shared);
+                self.shared(&shared)?;
             } else {
-                self.names(opened, &batch)?;
+                self.names(opened, batch.part(0..batch.len()))?;
+            }
+            if !more {
+                break;
             }
         }
         self.batch = batch;
         Ok(())
     }
 
+    fn shared(&mut self, shared: &Shared) -> Result<(), Error> {
+        let all = shared.batch.len();
+        loop {
+            let start = shared.next.fetch_add(PART, Ordering::Relaxed);
+            if start >= all {
+                return Ok(());
+            }
+            let part = shared.batch.part(start..all.min(start + PART));
+            self.names(&shared.opened, part)?;
+        }
+    }
+
     /// Visits what is not a directory.
-    fn names(&mut self, opened: &Opened, batch: &Batch) -> Result<(), Error> {
+    fn names<'n>(
+        &mut self,
+        opened: &Opened,
+        names: impl Iterator<Item = (&'n CStr, FileType)>,
+    ) -> Result<(), Error> {
         let (dir, at) = (&opened.dir, opened.open.fd.as_fd());
-        for (name, kind) in batch.iter() {
+        for (name, kind) in names {
             if kind == FileType::Directory {
                 self.find(opened, name);
                 continue;

@@ -237,6 +237,24 @@ fn a_mount_inside_the_tree_is_a_boundary() {
     assert_eq!(fs::metadata(tree.root()).unwrap().uid(), 100_000);
 }
 
+/// More names than are read at once, and by far enough to be shared among threads.
+#[test]
+fn a_large_directory_is_shifted_whole() {
+    let tree = Tree::new();
+    let long = "x".repeat(240);
+    for number in 0..3000 {
+        fs::write(tree.path(format!("{long}{number}")), "").unwrap();
+        fs::create_dir_all(tree.path(format!("{number}{long}/sub"))).unwrap();
+        fs::write(tree.path(format!("{number}")), "").unwrap();
+    }
+    let report =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
+    let counts = report.counts;
+    assert_eq!((counts.files, counts.directories), (6000, 6001));
+    assert_eq!(counts.entries, 12_001);
+    assert!(owners(&tree).iter().all(|owner| owner == "100000:100000"));
+}
+
 /// Two directories on each of many levels: the chain is longer than any path may be, and the second one
 /// waits on every level while the first is walked.
 fn deep(tree: &Tree, levels: u32) {
