@@ -25,7 +25,9 @@
 //! ```
 
 mod acl;
+mod batch;
 mod capability;
+mod dir;
 mod engine;
 mod error;
 mod examine;
