@@ -2,9 +2,11 @@
 //! Docker engine, accounts, files, mounts. No module's own knowledge lives here.
 
 pub mod accounts;
+pub mod boot;
 pub mod command;
 pub mod docker;
 pub mod files;
 pub mod mounts;
 pub mod process;
 pub mod systemd;
+pub mod user_namespace;
