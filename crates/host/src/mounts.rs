@@ -57,7 +57,7 @@ pub fn of_path(path: &Path) -> Result<Mount> {
     of_process("self")?
         .into_iter()
         .find(|mount| Some(mount.id) == id)
-        .with_context(|| format!("cannot tell the mount of {}", path.display()))
+        .with_context(|| format!("cannot tell the mount of {} (Linux 5.8)", path.display()))
 }
 
 /// Links in /proc are followed to what they stand for, on whatever mount that is.
