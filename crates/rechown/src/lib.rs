@@ -34,6 +34,7 @@ mod examine;
 mod fault;
 mod fixed;
 mod fragile;
+pub mod idmapped;
 mod ids;
 mod journal;
 mod known;
