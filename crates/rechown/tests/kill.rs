@@ -26,6 +26,7 @@ use std::{
 const SCOPE: Scope = Scope {
     outside_links: false,
     foreign_ids: true,
+    immutable_fragile: false,
 };
 
 /// What the killed processes had come to.
@@ -90,7 +91,7 @@ impl Torture {
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
         let mut dice = TestRunner::new_with_rng(Config::default(), rng);
-        let overlaps = |case: &Case| case.maps().is_disjoint() == (seed % 2 == 0);
+        let overlaps = |case: &Case| case.maps().is_disjoint() == seed.is_multiple_of(2);
         let case = draw(
             &mut dice,
             cases(SCOPE, 50..=250).prop_filter("map", overlaps),
@@ -202,7 +203,7 @@ impl Torture {
 
     fn spawn(&self, verb: &str) -> Child {
         let mut command = self.command(verb);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null());
         command.spawn().unwrap()
     }
 

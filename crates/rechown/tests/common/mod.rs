@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 pub mod random;
+pub mod seen;
 
 use rechown::{IdMaps, Immutable, OutsideLinks, Policy, Strays, Unknown};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
