@@ -5,6 +5,9 @@ pub mod accounts;
 pub mod command;
 pub mod docker;
 pub mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mounts;
 pub mod process;
 pub mod systemd;

@@ -32,6 +32,9 @@ mod examine;
 mod fault;
 mod fixed;
 mod fragile;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod journal;
 mod known;

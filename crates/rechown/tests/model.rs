@@ -1,5 +1,5 @@
 //! Random trees, maps and policies: the engine does what a model of a few lines says, or refuses as it says.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
@@ -241,5 +241,5 @@ fn a_shift_by_way_of_free_ids_reports_all_that_it_changed() {
         ..Policy::default()
     };
     let report = rechown::shift(&[tree.root()], &maps, policy, &tree.journal()).unwrap();
-    assert_eq!((report.counts.files, report.unmapped.count), (1, 4));
+    assert_eq!((report.counts.files, report.unmapped.count), (1, 3));
 }
