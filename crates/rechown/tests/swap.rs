@@ -92,7 +92,7 @@ fn attributes(path: &Path) -> Vec<(OsString, Vec<u8>)> {
 /// A tree, the canary and what points to it.
 struct Scene {
     tree: Tree,
-    /// How many shifts are under way, and how often names were swapped meanwhile.
+    /// Whether a shift is under way, and how many rounds of swaps ended while one was.
     shifting: AtomicBool,
     swaps: AtomicU64,
     over: AtomicBool,

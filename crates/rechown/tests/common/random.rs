@@ -83,6 +83,28 @@ pub struct Scope {
 }
 
 impl Case {
+    /// A tree to be shifted, and in it an immutable file that looks shifted and has a name outside.
+    pub fn kept_immutable() -> Self {
+        let item = |kind, id, fixed| Item {
+            parent: 0,
+            kind,
+            uid: id,
+            gid: id,
+            mode: 0o755,
+            acl: None,
+            default_acl: None,
+            capability: None,
+            immutable: fixed,
+            append: false,
+            outside: fixed,
+        };
+        Self {
+            extents: "1:1001:10".to_owned(),
+            root: item(Kind::Directory, 5, false),
+            items: vec![item(Kind::File, 1005, true)],
+        }
+    }
+
     pub fn maps(&self) -> IdMaps {
         IdMaps::parse(&self.extents.split(',').collect::<Vec<_>>()).unwrap()
     }
