@@ -54,6 +54,10 @@ soak: ## the long matrix of crashes and reboots, and the shift engine killed and
 	@$(MAKE) --no-print-directory build faults
 	@$(PYTHON) tests/tools/suites.py soak torture
 
+# Link-time optimisation would lose the marks of coverage, and with them the link.
+fuzz: export CARGO_PROFILE_RELEASE_LTO := off
+fuzz: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 3
+fuzz: export CARGO_PROFILE_RELEASE_STRIP := none
 fuzz: ## every parser in turn, SECONDS=60 each; with a nightly compiler and cargo-fuzz
 	@$(PREPARE) fuzz
 	cargo +nightly fuzz build $(FUZZ)
