@@ -312,7 +312,9 @@ fn mounts_that_come_and_go_lead_no_shift_out_of_the_tree() {
             .arg(env::current_exe().unwrap())
             .args(["--exact", "--nocapture"]);
         unshare.arg("mounts_that_come_and_go_lead_no_shift_out_of_the_tree");
-        assert!(unshare.env(NAMESPACE, "").status().unwrap().success());
+        let output = unshare.env(NAMESPACE, "").output().unwrap();
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        assert!(output.status.success(), "{output:?}");
         return;
     }
     let scene = Scene::new();
