@@ -44,7 +44,10 @@ pub fn literal(data: &[u8]) {
         fuzzing::literal(&text),
         serde_json::from_str::<Value>(&text).ok(),
     ];
-    for value in values.into_iter().flatten() {
+    // Of numbers with many digits serde_json may read the last one wrong.
+    let is_kept =
+        |value: &Value| serde_json::from_str(&value.to_string()).ok().as_ref() == Some(value);
+    for value in values.into_iter().flatten().filter(is_kept) {
         let repr = fuzzing::repr(&value);
         assert_eq!(fuzzing::literal(&repr).as_ref(), Some(&value), "{repr}");
     }

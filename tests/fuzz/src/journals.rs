@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{cell::RefCell, fs, path::Path};
 use tempfile::TempDir;
-use transaction::{IN_PROGRESS, Step, Store, Undone};
+use transaction::{IN_PROGRESS, Recovery, Step, Store, Undone};
 
 /// In memory, since every case writes files; one for every thread.
 fn scratch(work: impl FnOnce(&Path)) {
@@ -45,6 +45,7 @@ pub fn shift(data: &[u8]) {
 struct Nothing(Value);
 
 impl Step for Nothing {
+    /// How many may be taken back now.
     type Context = usize;
     type Error = String;
 
@@ -56,13 +57,18 @@ impl Step for Nothing {
         Ok(())
     }
 
-    fn undo(&self, undone: &mut usize) -> Result<Undone, String> {
-        *undone += 1;
-        Ok(Undone::Whole)
+    fn undo(&self, left: &mut usize) -> Result<Undone, String> {
+        let undone = match left {
+            0 => Undone::Later,
+            _ => Undone::Whole,
+        };
+        *left = left.saturating_sub(1);
+        Ok(undone)
     }
 }
 
-/// The journal of a transaction: what opens is recovered, and then nothing is open.
+/// The journal of a transaction: what opens is recovered, step by step in processes of their own, and then
+/// nothing is open.
 pub fn transaction(data: &[u8]) {
     if has_unknown_step(data) {
         return;
@@ -74,10 +80,13 @@ pub fn transaction(data: &[u8]) {
         fs::create_dir_all(&directory).expect("there is room");
         fs::write(directory.join("journal"), data).expect("there is room");
         if let Ok(Some(mut open)) = store.interrupted::<Nothing>("nothing") {
-            let (mut undone, committed) = (0, open.is_committed());
-            open.recover(&mut undone).expect("no step fails");
-            assert!(undone == 0 || !committed);
-            assert!(undone <= open.steps().len());
+            let mut undone = 0;
+            while open.recover(&mut 1).expect("no step fails") == Recovery::Waiting {
+                undone += 1;
+                assert!(undone < open.steps().len() && !open.is_committed());
+                let again = store.interrupted("nothing").expect("it was read before");
+                open = again.expect("it waits");
+            }
             drop(open);
             assert!(!store.is_open());
         }

@@ -30,6 +30,7 @@ pub fn mounts(data: &[u8]) {
         ' ' | '\t' | '\n' | '\\' | '#' => format!("\\{:03o}", u32::from(c)),
         plain => plain.to_string(),
     };
+    let text = format!("/{text}");
     let place: String = text.chars().map(escape).collect();
     let line = format!("36 35 98:0 / {place} rw shared:1 - ext4 /dev/x rw,upperdir={place}");
     let mount = fuzzing::mount(&line).expect("it is as the kernel writes it");
