@@ -6,6 +6,9 @@ pub mod boot;
 pub mod command;
 pub mod docker;
 pub mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mounts;
 pub mod process;
 pub mod progress;

@@ -144,14 +144,15 @@ impl Head {
         }
     }
 
-    /// Notes how far it is, on the disk too. What a crash has left of a line is ended first.
+    /// Notes how far it is, on the disk too. What a crash has left of a line is ended first, and so that it never
+    /// counts, not even where it lacks nothing but its end.
     pub(crate) fn note(&mut self, path: &Path, note: Note) -> Result<(), Error> {
         let write = || {
             let mut file = OpenOptions::new().read(true).append(true).open(path)?;
             let mut last = [b'\n'];
             file.seek(SeekFrom::End(-1))?;
             file.read_exact(&mut last)?;
-            let start = if last == *b"\n" { "" } else { "\n" };
+            let start = if last == *b"\n" { "" } else { "?\n" };
             file.write_all(format!("{start}{}\n", note.word()).as_bytes())?;
             file.sync_all()
         };
