@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import table  # noqa: E402
 from loop import loop_device  # noqa: E402
 
 
@@ -22,3 +23,11 @@ def file_system(tmp_path_factory):
             return points[kind]
 
         yield make
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of peers, as it was seen."""
+    reports = [report for outcome in ("passed", "failed", "skipped") for report in terminalreporter.getreports(outcome)]
+    cells = [value for report in reports for name, value in getattr(report, "user_properties", []) if name == "cell"]
+    if cells:
+        table.show(cells, terminalreporter.write_line)

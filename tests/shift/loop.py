@@ -1,11 +1,12 @@
 """A file system of its own kind on a loop device, for the length of a block."""
 
 import subprocess
+import time
 from contextlib import contextmanager
 
 
 @contextmanager
-def loop_device(scratch, kind, size=2 << 30):
+def loop_device(scratch, kind, size=8 << 30):
     """Mounts a new one below `scratch` and yields where. The image is sparse: it takes what is written."""
     image, point = scratch / f"{kind}.img", scratch / kind
     point.mkdir()
@@ -17,6 +18,15 @@ def loop_device(scratch, kind, size=2 << 30):
         try:
             yield point
         finally:
-            subprocess.run(["umount", point], check=True)
+            unmount(point)
     finally:
         image.unlink()
+
+
+def unmount(point):
+    """What a program left to clean up behind it may take a moment."""
+    for _ in range(50):
+        if subprocess.run(["umount", point], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return
+        time.sleep(0.2)
+    subprocess.run(["umount", point], check=True)

@@ -64,6 +64,8 @@ SUITES = {
     "compliance": Suite(["make", "-s", "compliance"], whole),
     "ansible": pytest("tests/ansible"),
     "testbed": pytest("tests/testbed"),
+    # The older report has room for the reasons behind the table of peers.
+    "shift": pytest("tests/shift", "-o", "junit_family=legacy"),
     "molecule-default": Suite(["molecule", "test"], whole),
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
     "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=25),
