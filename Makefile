@@ -46,10 +46,10 @@ compliance: ## the module protocol beside a real AnsibleModule
 	cargo build --quiet --target $(TRIPLE) -p ansible-module --example from_spec
 	python tests/compliance/run.py --exe $(OUT)/debug/examples/from_spec
 
-soak: ## the long matrix of crashes and reboots
+soak: ## the long matrix of crashes and reboots, and a directory of a million files
 	@$(PREPARE) test
 	@$(MAKE) --no-print-directory build faults
-	@$(PYTHON) tests/tools/suites.py soak
+	@$(PYTHON) tests/tools/suites.py soak soak-shift
 
 bench: ## the shift engine beside its peers, in minutes or, with SIZE=full, in many; see tests/bench/bench.py
 	@$(PREPARE) bench

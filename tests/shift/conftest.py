@@ -10,11 +10,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import table  # noqa: E402
 from loop import loop_device  # noqa: E402
+from programs import OURS  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def file_system(tmp_path_factory):
     """Makes a file system of a kind at its first call, and says where it is."""
+    assert OURS.exists(), f"there is no {OURS}: make build"
     points = {}
     with ExitStack() as stack:
         def make(kind):

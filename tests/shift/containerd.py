@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import time
 import uuid
+
 from programs import ENVIRONMENT, run
 
 NAME = "localhost/tree:{}"
@@ -35,7 +36,8 @@ class Containerd:
         if tree not in self.images:
             self.images[tree] = self.load(tree)
         image, snapshot = self.images[tree]
-        ran = run([*under, *self.ctr("run"), "--rm", "--snapshotter=native", *options, image, uuid.uuid4().hex, "/bin/true"])
+        command = self.ctr("run", "--rm", "--snapshotter=native", *options, image, uuid.uuid4().hex, "/bin/true")
+        ran = run([*under, *command])
         return ran, snapshot / tree.name
 
     def start(self):
@@ -55,7 +57,8 @@ class Containerd:
             self.process.wait(10)
 
     def ctr(self, *words):
-        return ["ctr", f"--address={self.scratch / 'socket'}", "--namespace=test", *words]
+        address = f"--address={self.scratch / 'socket'}"
+        return ["env", f"TMPDIR={self.scratch}", "ctr", address, "--namespace=test", *words]
 
     def call(self, *words):
         return subprocess.run(self.ctr(*words), check=True, capture_output=True, text=True, timeout=60).stdout

@@ -24,7 +24,8 @@ def build(top, kind):
         part(directory(tree / part.__name__, (33, 33)))
     hard_links(directory(tree / "hard_links", (1, 5)), outside)
     if kind == "btrfs":
-        subvolumes(tree)
+        subvolume(tree / "subvolume")
+        subvolume(tree / "subvolume" / "nested")
     times(tree)
     # Nothing can be changed below an immutable directory any more.
     fixed(directory(tree / "fixed", (999, 499)))
@@ -122,13 +123,12 @@ def hard_links(top, outside):
     os.link(outside / "two", second / "outside-two")
 
 
-def subvolumes(tree):
-    for path in (tree / "subvolume", tree / "subvolume" / "nested"):
-        subprocess.run(["btrfs", "-q", "subvolume", "create", path], check=True)
-        own(path, (33, 500))
-        capability(file(path / "file", (1, 999), 0o755))
-        # What lies first in a subvolume has the inode numbers of what lies first in the other.
-        os.link(path / "file", path / "second-name")
+def subvolume(path):
+    """With files whose inode numbers are those of the files in the next."""
+    subprocess.run(["btrfs", "-q", "subvolume", "create", path], check=True)
+    own(path, (33, 500))
+    capability(file(path / "file", (1, 999), 0o755))
+    os.link(path / "file", path / "second-name")
 
 
 def fixed(top):

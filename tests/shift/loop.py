@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def loop_device(scratch, kind, size=8 << 30):
+def loop_device(scratch, kind, size=32 << 30):
     """Mounts a new one below `scratch` and yields where. The image is sparse: it takes what is written."""
     image, point = scratch / f"{kind}.img", scratch / kind
     point.mkdir()

@@ -8,25 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from containerd import Containerd
-from programs import ENVIRONMENT, OURS, ours, run
+from programs import ENVIRONMENT, OURS, Map, ours, run
 
 # systemd-nspawn takes ranges that begin at multiples of their size, and only of this size.
 START, SIZE = 524_288, 65_536
-
-
-@dataclass(frozen=True)
-class Map:
-    """Extents (from, to, size)."""
-
-    users: tuple = ((0, START, SIZE),)
-    groups: tuple = ((0, START, SIZE),)
-
-    def words(self):
-        sides = (("u", self.users), ("g", self.groups))
-        return [f"{kind}:{first}:{to}:{size}" for kind, side in sides for first, to, size in side]
-
-
-PLAIN = Map()
+PLAIN = Map(((0, START, SIZE),), ((0, START, SIZE),))
 
 
 class CannotSay(Exception):
@@ -191,16 +177,17 @@ class Ours(Peer):
         return subprocess.run([OURS, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
 
     def shift(self, tree, map=PLAIN, under=(), binds=()):
-        return self.with_options(tree, "map=" + ",".join(map.words()), under=under, binds=binds)
+        return self.with_options(tree, map.option(), under=under, binds=binds)
 
     def back(self, tree):
         return self.with_options(tree, "state=restored")
 
     def dry_run(self, tree):
-        return self.with_options(tree, "map=" + ",".join(PLAIN.words()), "--check", "--diff")
+        return self.with_options(tree, PLAIN.option(), "--check", "--diff")
 
     def with_options(self, tree, *options, under=(), binds=()):
-        ran, _ = ours(tree, self.scratch / "state", "immutable=lift", "unmapped=keep", *options, under=under, binds=binds)
+        options = ("immutable=lift", "unmapped=keep", *options)
+        ran, _ = ours(tree, self.scratch / "state", *options, under=under, binds=binds)
         return Done(tree, ran.status, ran.output, re.escape(str(tree)))
 
 

@@ -18,6 +18,22 @@ ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL":
 SECONDS = 60
 
 
+@dataclass(frozen=True)
+class Map:
+    """Extents (from, to, size) of ids."""
+
+    users: tuple
+    groups: tuple
+
+    def words(self):
+        sides = (("u", self.users), ("g", self.groups))
+        return [f"{kind}:{first}:{to}:{size}" for kind, side in sides for first, to, size in side]
+
+    def option(self):
+        """As volume_rechown takes it."""
+        return f"map={','.join(self.words())}"
+
+
 @dataclass
 class Ran:
     status: int

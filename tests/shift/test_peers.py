@@ -6,7 +6,8 @@ import pytest
 
 import table
 from peers import PEERS
-from probes import ROWS, Room
+from probes import ROWS
+from room import Room
 
 TABLE = table.read()
 

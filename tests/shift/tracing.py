@@ -32,7 +32,7 @@ def read(log):
 
 
 def is_parallel(log, where):
-    """Whether a change of owner in the tree whose path matches `where` began while one in another thread was not over."""
+    """Whether a change of owner in the tree whose path matches `where` began while another thread's was not over."""
     under_way = set()
     for line in read(log):
         if line["call"] not in OWNER:

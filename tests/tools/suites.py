@@ -50,9 +50,10 @@ def junit(_status, _log, report):
     return len(cases) - len(bad) - len(skipped), len(bad)
 
 
-def pytest(path, *options, minutes=15):
+def pytest(path, *options, minutes=15, environment=None):
     always = ["-q", "-p", "no:cacheprovider", "--junitxml={xml}"]
-    return Suite(["python", "-m", "pytest", *always, *options, path], junit, minutes)
+    variables = [f"{name}={value}" for name, value in (environment or {}).items()]
+    return Suite(["env", *variables, "python", "-m", "pytest", *always, *options, path], junit, minutes)
 
 
 # One worker to a host.
@@ -71,7 +72,10 @@ SUITES = {
     "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=25),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
-ON_DEMAND = {"soak": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, "-m", "soak", minutes=600)}
+ON_DEMAND = {
+    "soak": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, "-m", "soak", minutes=600),
+    "soak-shift": pytest("tests/shift", "-k", "very_many", minutes=60, environment={"BULKHEAD_WIDE": "1000000"}),
+}
 
 
 def main():
