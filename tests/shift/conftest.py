@@ -1,8 +1,10 @@
 """File systems to build trees on."""
 
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,14 +16,19 @@ from programs import OURS  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def file_system(tmp_path_factory):
-    """Makes a file system of a kind at its first call, and says where it is."""
+def file_system():
+    """Makes a file system of a kind at its first call, and says where it is: under a short path, for podman and
+    sockets take no long ones."""
+    # What is mounted shall not outlive a time-out.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended"))
     assert OURS.exists(), f"there is no {OURS}: make build"
     points = {}
     with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="shift-", dir="/var/tmp")))
+
         def make(kind):
             if kind not in points:
-                points[kind] = stack.enter_context(loop_device(tmp_path_factory.mktemp("loop"), kind))
+                points[kind] = stack.enter_context(loop_device(scratch, kind))
             return points[kind]
 
         yield make

@@ -16,12 +16,10 @@ TABLE = table.read()
 def run_peer(file_system):
     """The peers, each made at its first use, and ended at the end."""
     made = {}
-    top = file_system("ext4") / "peers"
-    top.mkdir()
 
     def make(kind):
         if kind not in made:
-            made[kind] = kind(top)
+            made[kind] = kind(file_system("ext4"))
         return made[kind]
 
     yield make
