@@ -28,7 +28,7 @@ def build(top, kind):
         subvolume(tree / "subvolume" / "nested")
     times(tree)
     # Nothing can be changed below an immutable directory any more.
-    fixed(directory(tree / "fixed", (999, 499)))
+    fixed(directory(tree / "fixed", (999, 499)), outside)
     return tree
 
 
@@ -42,6 +42,8 @@ def modes(top):
     for bits in range(8):
         file(top / f"file-{bits}", OWNERS[bits * 5], bits << 9 | 0o751)
         directory(top / f"directory-{bits}", OWNERS[bits * 7], bits << 9 | 0o751)
+    for number, kind in enumerate((stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)):
+        os.chmod(node(top / f"special-{number}", kind, (33, 5), (7, 200)), 0o6754)
     file(top / "unreadable", (33, 33), 0)
     directory(top / "closed", (33, 33), 0)
 
@@ -131,17 +133,20 @@ def subvolume(path):
     os.link(path / "file", path / "second-name")
 
 
-def fixed(top):
+def fixed(top, outside):
     for name, flags in (("immutable", IMMUTABLE), ("append", APPEND), ("both", IMMUTABLE | APPEND),
                         ("other", NO_DUMP | NO_ATIME), ("more", IMMUTABLE | NO_DUMP)):
         flag(file(top / name, (33, 500), content=b"fixed"), flags)
-        inner = directory(top / f"{name}.d", (999, 499))
-        file(inner / "file", (1000, 5))
+        inner = directory(top / f"{name}.d", (999, 499), 0o2755)
+        capability(file(inner / "file", (1000, 5), 0o4755), 999)
         flag(inner, flags)
     everything = file(top / "everything", (1, 5), 0o755)
     acl(everything, (5, 33), (5, 999))
     os.chmod(everything, 0o4755)
+    os.link(everything, top / "everything-too")
     flag(capability(everything, 1000), IMMUTABLE)
+    os.link(file(top / "outside", (1, 5), 0o4755), outside / "immutable")
+    flag(top / "outside", IMMUTABLE)
 
 
 def times(tree):

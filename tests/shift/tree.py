@@ -73,7 +73,8 @@ def flag(path, flags):
 
 
 def deep(top, levels, name, owners):
-    """Directories in each other, a file in the last; made from descriptors, for the path may be of any length."""
+    """Directories in each other, a file that is not easily changed in the last; made from descriptors, for the path
+    may be of any length."""
     at = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     for level in range(levels):
         os.mkdir(name, dir_fd=at)
@@ -81,8 +82,7 @@ def deep(top, levels, name, owners):
         there = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
         os.close(at)
         at = there
-    os.mknod("file", stat.S_IFREG | 0o644, dir_fd=at)
-    os.chown("file", *owners[0], dir_fd=at)
+    flag(capability(file(f"/proc/self/fd/{at}/file", owners[-1], 0o6755), owners[-1][0]), IMMUTABLE)
     os.close(at)
 
 
