@@ -18,9 +18,6 @@ state = "{0}/state"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
   address = "{0}/socket"
-# Nothing is collected: a shifted snapshot is looked at when its container is gone.
-[plugins."io.containerd.gc.v1.scheduler"]
-  mutation_threshold = 0
 """
 
 
@@ -36,7 +33,8 @@ class Containerd:
         if tree not in self.images:
             self.images[tree] = self.load(tree)
         image, snapshot = self.images[tree]
-        command = self.ctr("run", "--rm", "--snapshotter=native", *options, image, uuid.uuid4().hex, "/bin/true")
+        # The container stays, or else the snapshot is collected as garbage before anybody has looked at it.
+        command = self.ctr("run", "--snapshotter=native", *options, image, uuid.uuid4().hex, "/bin/true")
         ran = run([*under, *command])
         return ran, snapshot / tree.name
 
