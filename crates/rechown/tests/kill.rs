@@ -26,7 +26,7 @@ use std::{
 const SCOPE: Scope = Scope {
     outside_links: false,
     foreign_ids: true,
-    immutable_fragile: false,
+    immutable_fragile: true,
 };
 
 /// What the killed processes had come to.

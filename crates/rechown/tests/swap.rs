@@ -272,18 +272,25 @@ fn files_with_capabilities_swapped_for_links_lead_no_shift_out_of_the_tree() {
 }
 
 #[test]
-#[ignore = "an owner changed by name may hit a file that has come there since it was looked at, and takes \
-            its set-id bits and capabilities"]
-fn files_swapped_for_links_keep_their_set_id_bits_and_capabilities() {
+fn a_file_swapped_for_a_link_keeps_its_set_id_bits() {
     let scene = Scene::new();
     let manifests = scene.manifests();
-    swap_for_links(&scene, &[("a", "set-user-id"), ("", "everything")]);
+    swap_for_links(&scene, &[("a", "set-user-id")]);
+    scene.ends_exact(manifests);
+}
+
+/// No system call lists the attributes of a file that is held and not open.
+#[test]
+#[ignore = "attributes are listed by name: a file that is swapped twice meanwhile can pass for one without any"]
+fn a_file_swapped_for_a_link_keeps_its_attributes() {
+    let scene = Scene::new();
+    let manifests = scene.manifests();
+    swap_for_links(&scene, &[("", "everything")]);
     scene.ends_exact(manifests);
 }
 
 /// Renaming changes the time of change of a file with another name elsewhere, so here only the owners count.
 #[test]
-#[ignore = "an owner changed by name may hit a file that has come there since it was looked at"]
 fn a_file_swapped_for_a_hard_link_from_outside_stays_whose_it_is() {
     let scene = Scene::new();
     let (root, outside) = (scene.tree.root(), scene.tree.beside("outside"));
