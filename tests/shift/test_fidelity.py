@@ -113,8 +113,6 @@ def test_what_also_has_a_name_outside_is_never_touched(journey):
     assert journey.outside == dict.fromkeys(journey.results, [])
 
 
-@pytest.mark.xfail(strict=True, reason="the kernel shows a capability of root 0 as one of no root, and the shift "
-                                       "takes it for lost, or does not bring it back")
 @pytest.mark.parametrize("flags", [0, trees.IMMUTABLE], ids=["plain", "immutable"])
 def test_a_capability_whose_root_becomes_0_is_restored(file_system, flags, request):
     top = room(file_system("ext4") / request.node.name)
@@ -124,7 +122,6 @@ def test_a_capability_whose_root_becomes_0_is_restored(file_system, flags, reque
     journey.check("restored", changed=True)
 
 
-@pytest.mark.xfail(strict=True, reason="nothing looks for read-only subvolumes before the first change")
 def test_a_read_only_subvolume_is_refused_before_any_change(file_system):
     top = room(file_system("btrfs") / "read-only")
     trees.directory(top / "tree", 5)

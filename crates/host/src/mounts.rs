@@ -44,7 +44,9 @@ pub struct Holder {
 /// When its mountinfo cannot be read.
 pub fn of_process(pid: &str) -> Result<Vec<Mount>> {
     let path = format!("/proc/{pid}/mountinfo");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
+    // One name that is not UTF-8 must not hide the other mounts.
+    let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter_map(parse).collect())
 }
 

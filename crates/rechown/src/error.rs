@@ -37,7 +37,7 @@ pub enum Error {
     UndoPending(PathBuf),
     /// The journal cannot be read as one.
     BadJournal(PathBuf, serde_json::Error),
-    /// The root's file system is mounted read-only.
+    /// It is on a read-only mount, or in a read-only subvolume of btrfs.
     ReadOnly(PathBuf),
     /// The name leads to another file than a moment before.
     Moved(PathBuf),
@@ -128,7 +128,9 @@ impl fmt::Display for Error {
                 )
             }
             Self::BadJournal(path, error) => write!(f, "journal {}: {error}", path.display()),
-            Self::ReadOnly(path) => write!(f, "{} is on a read-only mount", path.display()),
+            Self::ReadOnly(path) => {
+                write!(f, "{} is on a read-only mount or subvolume", path.display())
+            }
             Self::Moved(path) => write!(f, "{} was replaced meanwhile", path.display()),
             Self::OldKernel => write!(f, "the kernel does not report mount ids (Linux 5.8)"),
             Self::Io {

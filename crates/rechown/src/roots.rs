@@ -3,12 +3,12 @@ use crate::{
     pinned::{self, Pinned},
 };
 use rustix::{
-    fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatfs, fstatvfs, openat, syncfs},
+    fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fstatfs, openat, syncfs},
     io::Errno,
 };
 use std::{
     fs, io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -133,12 +133,21 @@ pub(crate) fn check_chown(roots: &[Root]) -> Result<(), Error> {
 pub(crate) fn check_writable(roots: &[Root]) -> Result<(), Error> {
     for root in roots {
         let fd = root.open().map_err(Error::at("open", &root.path))?;
-        let stat = fstatvfs(fd).map_err(Error::at("stat", &root.path))?;
-        if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        if is_read_only(fd.as_fd()).map_err(Error::at("look at", &root.path))? {
             return Err(Error::ReadOnly(root.path.to_path_buf()));
         }
     }
     Ok(())
+}
+
+/// Whether nobody may change what is in this directory, be it for its mount or for its subvolume.
+pub(crate) fn is_read_only(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+    match accessat(directory, c".", Access::WRITE_OK, AtFlags::empty()) {
+        Err(Errno::ROFS) => Ok(true),
+        // Immutable, say: that is for others to find.
+        Ok(()) | Err(Errno::ACCESS | Errno::PERM) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes everything back, once for each file system.

@@ -39,6 +39,8 @@ pub struct Survey {
     pub boundaries: Sample<PathBuf>,
     /// Immutable or append-only entries that a shift, or its undo, would have to change and may not.
     pub immutable: Sample<PathBuf>,
+    /// Entries of the source side in read-only subvolumes of btrfs.
+    pub read_only: Sample<PathBuf>,
     /// Entries of the source side that also have names outside the roots.
     pub outside_links: Sample<PathBuf>,
     /// Entries from which the change of owner takes set-id bits or capabilities.
@@ -80,6 +82,8 @@ impl Survey {
             })
         } else if policy.outside_links == OutsideLinks::Refuse && !self.outside_links.is_empty() {
             Some(Error::OutsideLinks(self.outside_links.clone()))
+        } else if let Some(path) = self.read_only.examples.first() {
+            Some(Error::ReadOnly(path.clone()))
         } else {
             self.immutable_refusal()
         }
@@ -99,6 +103,7 @@ impl Survey {
         self.unmapped.merge(other.unmapped);
         self.boundaries.merge(other.boundaries);
         self.immutable.merge(other.immutable);
+        self.read_only.merge(other.read_only);
         self.fragile.extend(other.fragile);
         self.outside.extend(other.outside);
         self.fixed.extend(other.fixed);
@@ -139,6 +144,7 @@ pub(crate) fn run(
         left,
         buffer: vec![0; xattr::MAX],
         survey: Survey::default(),
+        device: None,
     })?;
     let mut survey = Survey {
         policy,
@@ -165,6 +171,8 @@ struct Surveyor<'a> {
     left: &'a Left,
     buffer: Vec<u8>,
     survey: Survey,
+    /// The device last met, and whether it is read-only: each subvolume has one of its own.
+    device: Option<((u32, u32), bool)>,
 }
 
 impl Visitor for Surveyor<'_> {
@@ -250,9 +258,29 @@ impl Surveyor<'_> {
             return Ok(());
         }
         survey.source.add(|| entry.path());
+        if is_on_read_only(&mut self.device, entry)? {
+            survey.read_only.add(|| entry.path());
+        }
         survey.sample.add(|| verdict.change(entry));
         verdict.count(entry, &mut survey.counts);
         survey.fragile.extend(verdict.fragile(entry)?);
         Ok(())
+    }
+}
+
+/// Asks once for each device in a row.
+fn is_on_read_only(
+    last: &mut Option<((u32, u32), bool)>,
+    entry: &Entry<'_>,
+) -> Result<bool, Error> {
+    let device = (entry.stat.stx_dev_major, entry.stat.stx_dev_minor);
+    match *last {
+        Some((known, read_only)) if known == device => Ok(read_only),
+        _ => {
+            let read_only =
+                roots::is_read_only(entry.at).map_err(Error::io("look at", || entry.path()))?;
+            *last = Some((device, read_only));
+            Ok(read_only)
+        }
     }
 }

@@ -31,6 +31,16 @@ pub(crate) enum Record<S> {
     Commit,
 }
 
+impl<S> Record<S> {
+    /// Whether it is of one of so many steps, if it is of one.
+    pub(crate) fn fits(&self, steps: usize) -> bool {
+        match self {
+            Record::Start(at) | Record::Done(at) | Record::Undone(at) => *at < steps,
+            Record::Begin { .. } | Record::Commit => true,
+        }
+    }
+}
+
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,

@@ -122,13 +122,15 @@ impl Store {
         let path = self.in_progress().join(JOURNAL);
         let records = read::<S>(&path)?;
         match records.first() {
-            Some(Record::Begin { kind: found, .. }) if found == kind => {
+            Some(Record::Begin {
+                kind: found, steps, ..
+            }) if found == kind && records.iter().all(|record| record.fits(steps.len())) => {
                 let journal = Journal::append_to(&path)?;
                 Ok(Some(Open::new(self, journal, records)))
             }
             _ => Err(Error::Corrupt {
                 path,
-                reason: format!("not a transaction of {kind}"),
+                reason: format!("not a whole transaction of {kind}"),
             }),
         }
     }
