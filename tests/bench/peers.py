@@ -24,6 +24,7 @@ class Peer:
 
 CHOWN = "GNU `chown -hR`"
 SURVEY, SHIFT, AGAIN, UNDO = "survey only", "shift", "shift, nothing to do", "undo"
+SHOW = "idmapped mount, made and taken away"
 ROOT = "shift, the mark on the root trusted"
 NSPAWN = Peer("systemd-nspawn", ["systemd-nspawn", "--quiet", "--keep-unit", "--register=no", "--directory={machine}",
                                  f"--private-users={NSPAWN_START}:{COUNT}", "--private-users-ownership=chown",
@@ -36,7 +37,7 @@ PEERS = [
     Peer("fuidshift", ["fuidshift", "{tree}", f"b:0:{START}:{COUNT}"]),
     NSPAWN,
     Peer(SURVEY, ["{ours}", "survey", MAP, "{tree}"], after=0),
-    # Those of the strategy `idmap` come here: no inode changes, so before and after are root's.
+    Peer(SHOW, ["{ours}", "show", MAP, "{tree}"], after=0),
     # The rest follow each other on one tree, with one journal.
     Peer(SHIFT, ["{ours}", "shift", MAP, "{journal}", "{tree}"]),
     Peer(AGAIN, ["{ours}", "shift", MAP, "{journal}", "{tree}"], before=START),

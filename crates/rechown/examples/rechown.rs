@@ -1,10 +1,18 @@
 //! The engine by hand: `rechown survey MAP ROOT…`, `rechown shift MAP JOURNAL ROOT…`, `rechown undo JOURNAL`;
 //! `rechown done MAP JOURNAL ROOT…` fails unless the journal tells of that shift and the roots are as it left them.
+//! `rechown show MAP DIRECTORY` mounts a directory over itself as the map shows it, and takes it away again.
 //! MAP is extents as `[u:|g:|b:]container:host:size`, separated by commas. `survey` and `shift` refuse what a
 //! policy may allow, unless told so: `shift+unmapped+strays+immutable+links`.
 
-use rechown::{IdMaps, Immutable, OutsideLinks, Policy, Strays, Unknown};
-use std::{error::Error, path::Path};
+use rechown::{IdMaps, Immutable, OutsideLinks, Policy, Strays, Unknown, idmapped::View};
+use std::{
+    error::Error,
+    fs::{self, File},
+    os::fd::AsFd,
+    path::Path,
+    process::{Command, Stdio},
+    thread::yield_now,
+};
 
 fn policy(words: &str) -> Policy {
     let mut policy = Policy::default();
@@ -18,6 +26,30 @@ fn policy(words: &str) -> Policy {
         }
     }
     policy
+}
+
+fn show(maps: &IdMaps, directory: &Path) -> Result<(), Box<dyn Error>> {
+    // Waits in a user namespace of its own until its standard input is closed.
+    let mut waiting = Command::new("unshare");
+    let waiting = waiting.args(["--user", "cat"]).stdin(Stdio::piped());
+    let mut waiting = waiting.spawn()?;
+    let its = format!("/proc/{}", waiting.id());
+    while fs::read_link(format!("{its}/ns/user"))? == fs::read_link("/proc/self/ns/user")? {
+        yield_now();
+    }
+    for (kind, map) in [("uid", &maps.uid), ("gid", &maps.gid)] {
+        let line = |extent: &idmap::Extent| {
+            format!("{} {} {}\n", extent.container, extent.host, extent.size)
+        };
+        let lines: String = map.extents().iter().map(line).collect();
+        fs::write(format!("{its}/{kind}_map"), lines)?;
+    }
+    let namespace = File::open(format!("{its}/ns/user"))?;
+    drop(waiting.stdin.take());
+    waiting.wait()?;
+    View::new(directory, maps, namespace.as_fd())?.attach(directory)?;
+    rechown::idmapped::detach(directory)?;
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -39,6 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             if !rechown::is_done(roots, &maps(map)?, policy, Path::new(journal))? {
                 return Err("not done".into());
             }
+            "true".to_owned()
+        }
+        ("show", [map, directory]) => {
+            show(&maps(map)?, Path::new(directory))?;
             "true".to_owned()
         }
         ("undo", [journal]) => serde_json::to_string_pretty(&rechown::undo(Path::new(journal))?)?,

@@ -11,6 +11,12 @@
 //! down for a single file but what a change of owner destroys on the way (set-user-id and set-group-id bits,
 //! file capabilities), and that before the first change.
 //!
+//! Every entry is held by a descriptor from the look at it to the change of its owner, without following links
+//! or crossing mounts: whoever swaps names meanwhile leads nothing out of the tree. Only extended attributes are
+//! listed by name, for no system call lists those of a file that is held and not open: a file that is swapped
+//! away and back in that instant can lose a capability of its own, or keep an ACL as it was. So stop what writes
+//! to a tree first.
+//!
 //! ```no_run
 //! use idmap::{IdMaps, SubRange, docker};
 //! use rechown::Policy;
