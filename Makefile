@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MACHINE := $(shell uname -m)
 ARCH := $(MACHINE)
 TRIPLE := $(ARCH)-unknown-linux-gnu
-MODULES := userns_remap volume_rechown
+MODULES := userns_remap userns_remap_info volume_rechown
 PREPARE := tests/tools/prepare
 PYTHON := .venv/bin/python
 
@@ -25,7 +25,7 @@ OUT = $${CARGO_TARGET_DIR:-target}/$(TRIPLE)
 
 build: ## the executables, static, in plugins/module_bin
 	@$(PREPARE) build
-	cargo build --release --target $(TRIPLE) $(MODULES:%=-p %)
+	cargo build --release --target $(TRIPLE) $(MODULES:%=--bin %)
 	@install -D -t plugins/module_bin/$(ARCH) $(MODULES:%=$(OUT)/release/%)
 
 faults: ## userns_remap that can be killed or paused at a named step, for the tests

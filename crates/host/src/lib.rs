@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod command;
+pub mod compose;
 pub mod docker;
 pub mod files;
 pub mod mounts;

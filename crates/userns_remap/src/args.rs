@@ -33,8 +33,9 @@ pub enum CarryOver {
 }
 
 pub fn spec() -> Spec {
-    Spec::new("userns_remap")
-        .about("Turn Docker's user namespaces on or off on a live host, and carry everything over")
+    let spec = Spec::new("userns_remap")
+        .about("Turn Docker's user namespaces on or off on a live host, and carry everything over");
+    whose(spec)
         .option(
             Opt::str("state")
                 .choices(["enabled", "disabled"])
@@ -42,29 +43,10 @@ pub fn spec() -> Spec {
                 .help("Whether containers run in a user namespace of their own"),
         )
         .option(
-            Opt::str("user")
-                .default("default")
-                .help("Whose subordinate ids are used; `default` is the account dockremap"),
-        )
-        .option(
-            Opt::int("subid_start")
-                .help("First host id; unset: what the account has, else the lowest free range"),
-        )
-        .option(
-            Opt::int("subid_count")
-                .default(65536)
-                .help("How many ids to allocate"),
-        )
-        .option(
             Opt::str("carry_over")
                 .choices(["in_place", "none"])
                 .default("in_place")
                 .help("Take images, containers, volumes and networks along, or leave them behind"),
-        )
-        .option(
-            Opt::path("config_file")
-                .default("/etc/docker/daemon.json")
-                .help("The engine's configuration file"),
         )
         .option(
             Opt::bool("backup")
@@ -75,4 +57,27 @@ pub fn spec() -> Spec {
             "Seconds for the engine, and for each container, to come up before all is taken back",
         ))
         .supports_check_mode()
+}
+
+/// Whose ids containers get, and where the engine reads it.
+pub fn whose(spec: Spec) -> Spec {
+    spec.option(
+        Opt::str("user")
+            .default("default")
+            .help("Whose subordinate ids are used; `default` is the account dockremap"),
+    )
+    .option(
+        Opt::int("subid_start")
+            .help("First host id; unset: what the account has, else the lowest free range"),
+    )
+    .option(
+        Opt::int("subid_count")
+            .default(65536)
+            .help("How many ids to allocate"),
+    )
+    .option(
+        Opt::path("config_file")
+            .default("/etc/docker/daemon.json")
+            .help("The engine's configuration file"),
+    )
 }

@@ -2,9 +2,11 @@
 
 use crate::{
     args::Args,
-    config,
+    config, facts,
     layout::{self, KNOWN},
     record::Record,
+    verdict::Facts,
+    workload::Workload,
 };
 use anyhow::{Context, Result};
 use host::{
@@ -17,7 +19,7 @@ use rechown::{Policy, Survey};
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -52,10 +54,12 @@ pub struct Observed {
     pub closed: Vec<PathBuf>,
     /// The writable layer (a name in `overlay2/`) of each container, by container id.
     pub layers: BTreeMap<String, String>,
-    /// Who owns the sources of writable bind mounts, where not everybody may write.
-    pub owners: BTreeMap<PathBuf, u32>,
+    /// What the containers mount and hold.
+    pub facts: Facts,
     /// What an earlier `enabled` left for the way back.
     pub record: Option<Record>,
+    /// What the data root's file system has left for root.
+    pub free_bytes: u64,
 }
 
 /// One entry of a data root.
@@ -76,6 +80,10 @@ pub struct Ids {
 }
 
 impl Observed {
+    pub fn workloads(&self) -> Vec<Workload> {
+        workloads(&self.containers)
+    }
+
     /// The data root in use now.
     pub fn engine_root(&self) -> PathBuf {
         match self.remapped {
@@ -105,7 +113,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         irregular: irregular(&data_root, &engine_root)?,
         closed: closed(&data_root)?,
         layers: layers(&engine_root, &containers),
-        owners: owners(&containers),
+        facts: facts::gather(&workloads(&containers), &containers)?,
         images: docker::images()?,
         networks: docker::networks()?,
         volumes: docker::volumes()?,
@@ -114,6 +122,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         dependents: dependents()?,
         flags: flags()?,
         record: Record::load(&args.config_file)?,
+        free_bytes: free_bytes(&data_root)?,
         info,
         data_root,
         remapped,
@@ -144,6 +153,11 @@ pub fn surveys(
         init_layers: rechown::survey(&init_layers, maps, policy)?,
         others: rechown::survey(&others, maps, policy)?,
     })
+}
+
+fn free_bytes(path: &Path) -> Result<u64> {
+    let stat = rustix::fs::statvfs(path).with_context(|| path.display().to_string())?;
+    Ok(stat.f_bfree * stat.f_frsize)
 }
 
 /// `/var/lib/docker/165536.165536` under remap is the data root `/var/lib/docker`.
@@ -299,14 +313,6 @@ fn layers(engine_root: &Path, containers: &[Container]) -> BTreeMap<String, Stri
         .collect()
 }
 
-fn owners(containers: &[Container]) -> BTreeMap<PathBuf, u32> {
-    let mounts = containers.iter().flat_map(|container| &container.mounts);
-    let sources = mounts
-        .filter(|mount| mount.kind == "bind" && mount.writable)
-        .map(|mount| &mount.source);
-    let owned = sources.filter_map(|source| Some((source.clone(), fs::metadata(source).ok()?)));
-    owned
-        .filter(|(_, meta)| meta.mode() & 0o002 == 0)
-        .map(|(source, meta)| (source, meta.uid()))
-        .collect()
+fn workloads(containers: &[Container]) -> Vec<Workload> {
+    containers.iter().map(Workload::of_container).collect()
 }

@@ -9,6 +9,8 @@ use crate::{
     record::Record,
     refuse,
     step::{Configure, Direction, Step},
+    verdict::{self, Finding},
+    workload::Workload,
 };
 use anyhow::{Context, Result};
 use idmap::IdMaps;
@@ -29,6 +31,27 @@ pub struct Plan {
     pub shift: Option<Shift>,
 }
 
+impl Plan {
+    /// Sorts what was found of a container into refusals and warnings.
+    fn take(&mut self, workload: &Workload, findings: Vec<Finding>) {
+        for finding in findings {
+            let text = finding.of(workload);
+            if finding.verdict.stands_in_the_way() {
+                self.refusals.push(text);
+            } else {
+                self.warnings.push(text);
+            }
+        }
+    }
+
+    /// Only what a stop does to containers.
+    fn take_stops(&mut self, workloads: &[Workload], observed: &Observed) {
+        for workload in workloads {
+            self.take(workload, verdict::at_stop(workload, &observed.facts));
+        }
+    }
+}
+
 /// The date for backup names is the caller's: this room knows no clock.
 pub fn plan(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     match args.state {
@@ -45,7 +68,6 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     }
     let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
     let mut plan = Plan {
-        warnings: bind_warnings(observed, choice.ids().0),
         refusals: refuse::engine(observed),
         maps: Some(choice.maps.clone()),
         data_root: target.clone(),
@@ -58,6 +80,16 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         ));
     }
     plan.refusals.extend(refuse::closed(observed));
+    let workloads = observed.workloads();
+    match args.carry_over {
+        CarryOver::InPlace => {
+            let found = verdict::findings(&workloads, &observed.facts, &choice.maps.uid);
+            found
+                .into_iter()
+                .for_each(|(workload, findings)| plan.take(workload, findings));
+        }
+        CarryOver::None => plan.take_stops(&workloads, observed),
+    }
     let configure = configure(args, observed, after, stamp, Wanted::Remember);
     let account = Step::Account {
         name: observed.ids.name.clone(),
@@ -76,10 +108,6 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     };
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
-        plan.refusals
-            .extend(refuse::not_remappable(&observed.containers));
-        plan.refusals
-            .extend(refuse::shared_volumes(&observed.containers));
         plan.refusals
             .extend(refuse::unknown(&observed.root, &observed.data_root));
         let name = target.file_name().unwrap_or_default().to_string_lossy();
@@ -110,6 +138,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     };
     let maps = active_maps(observed, ids)?;
     plan.refusals = refuse::engine(observed);
+    plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
     let change = Change {
         observed,
@@ -235,32 +264,6 @@ fn masked(observed: &Observed) -> String {
         observed.volumes.len(),
         observed.engine_root().display()
     )
-}
-
-/// Bind mounts are the host's own files: their owners are not touched.
-fn bind_warnings(observed: &Observed, uid: u32) -> Vec<String> {
-    let remapped = observed
-        .containers
-        .iter()
-        .filter(|container| container.host_config.userns_mode != "host");
-    let binds = remapped.flat_map(|container| {
-        let mounts = container
-            .mounts
-            .iter()
-            .filter(|mount| mount.kind == "bind" && mount.writable);
-        mounts.map(move |mount| (container, &mount.source))
-    });
-    binds
-        .filter(|(_, source)| observed.owners.get(*source).is_some_and(|owner| *owner != uid))
-        .map(|(container, source)| {
-            format!(
-                "container {} writes to {}, which keeps its owners on the host and shows as nobody's inside; \
-                 shift it with volume_rechown if the container has to write there",
-                container.name(),
-                source.display()
-            )
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::{
     args::{Args, CarryOver, State},
     observe::{Entry, Ids, Observed},
+    verdict::Facts,
 };
 use host::docker::{Container, Info, Volume};
 use idmap::subid::Subids;
@@ -91,8 +92,9 @@ pub fn plain() -> Observed {
         irregular: vec![],
         closed: vec![],
         layers: BTreeMap::from([("web-id".to_owned(), "layer-of-web".to_owned())]),
-        owners: BTreeMap::new(),
+        facts: Facts::default(),
         record: None,
+        free_bytes: 1 << 30,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::samples::{args, container, entry, plain, remapped};
+use crate::verdict::Source;
 use serde_json::json;
 
 const STAMP: &str = "2026-01-02@03:04:05";
@@ -171,13 +172,21 @@ fn leaving_everything_behind_moves_nothing_and_says_so() {
 
 #[test]
 fn a_bind_mount_that_container_root_could_not_write_is_warned_of() {
+    let own = |observed: &mut Observed, uid| {
+        let source = Source {
+            uid,
+            mode: 0o755,
+            ..Source::default()
+        };
+        observed.facts.sources.insert("/srv/x".into(), source);
+    };
     let mut observed = plain();
-    observed.owners.insert("/srv/x".into(), 0);
+    own(&mut observed, 0);
     observed.containers = vec![container("web", |c| {
         c["Mounts"] = json!([{"Type": "bind", "Source": "/srv/x", "RW": true}]);
     })];
     assert!(enabled(&observed).warnings[0].contains("/srv/x"));
-    observed.owners.insert("/srv/x".into(), 165_536);
+    own(&mut observed, 165_536);
     assert!(enabled(&observed).warnings.is_empty());
 }
 

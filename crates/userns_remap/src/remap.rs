@@ -1,32 +1,16 @@
-//! Turns Docker's user namespaces on or off on a live host: every image, container, network and volume
-//! is carried over in place, and back with what was written meanwhile.
+//! The module that changes the host: ties the rooms together.
 
-mod apply;
-mod args;
-mod change;
-mod config;
-mod guard;
-mod layout;
-mod observe;
-mod order;
-mod paths;
-mod plan;
-mod present;
-mod range;
-mod record;
-mod refuse;
-#[cfg(test)]
-mod samples;
-mod step;
-
+use crate::{
+    apply::{self, Context},
+    args::{self, Args},
+    observe::{self, Surveys},
+    paths::{IN_PROGRESS, STATE},
+    plan::{self, Plan},
+    present,
+};
 use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Context as _, Result, bail, ensure};
-use apply::Context;
-use args::Args;
 use host::progress::{self, Now, Teller};
-use observe::Surveys;
-use paths::{IN_PROGRESS, STATE};
-use plan::Plan;
 use rechown::Sample;
 use std::{
     path::{Path, PathBuf},
@@ -39,7 +23,8 @@ use transaction::{Recovery, Store};
 /// How long the engine and the containers may take to come back after a reboot in the middle.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
-fn main() -> ExitCode {
+/// The module `userns_remap`, and what its boot units call.
+pub fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
     if words.first().is_some_and(|word| word == "recover") {
         return recover_by_hand(words.get(1).is_some_and(|word| word == "--boot"));
