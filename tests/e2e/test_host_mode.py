@@ -44,5 +44,42 @@ def test_a_volume_shared_with_a_remapped_container_is_refused(host_with_onhost):
     machine.sh("docker create --name sharer -v hostdata:/data bulkhead/busybox true")
     result = machine.remap(state="enabled")
     assert result.get("failed"), result
-    assert "volume hostdata is shared between containers" in result["msg"]
+    assert "container sharer shares the volume hostdata with onhost" in result["msg"]
+    assert small.state(machine)["state"] == "plain"
+
+
+@pytest.fixture
+def host_with_fortress(small_host):
+    machine = small_host
+    machine.holds = None
+    machine.sh(RUN.replace("--userns=host --network host", "--privileged --network host"))
+    machine.docker("exec", NAME, "sh", "-c", WRITE)
+    return machine
+
+
+def test_a_container_is_set_to_the_hosts_namespace_without_being_made_anew(host_with_fortress):
+    machine = host_with_fortress
+    before = machine.inventory()
+    assert "container onhost is privileged" in machine.remap(state="enabled")["msg"]
+    for state in ("enabled", "disabled"):
+        result = machine.remap(state=state, **({"host_mode": [NAME]} if state == "enabled" else {}))
+        assert not result.get("failed"), result["msg"]
+        assert machine.inventory() == before
+        mode = "host" if state == "enabled" else ""
+        assert machine.docker("inspect", "-f", "{{.HostConfig.UsernsMode}}", NAME) == mode
+        assert machine.docker("exec", NAME, "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]
+        # What it writes meanwhile has the host's ids too.
+        machine.docker("exec", NAME, "sh", "-c", f"touch /own/{state}; chown 65533:65533 /own/{state}")
+        written = owners(machine, f"{machine.layer(NAME)}/own", f"{machine.engine_root}/volumes/hostdata/_data")
+        assert {"0 0:0", "33 33:33", "999 999:999", f"{state} 65533:65533"} <= set(written[0])
+        assert set(written[1]) == {"0 0:0", "33 33:33", "999 999:999"}
+    assert machine.remap(state="disabled")["changed"] is False
+
+
+def test_a_change_that_fails_sets_it_back(host_with_fortress):
+    machine = host_with_fortress
+    result = machine.remap(state="enabled", host_mode=[NAME], fault="fail@done:set_host_mode")
+    assert result["failed"], result
+    assert machine.docker("inspect", "-f", "{{.HostConfig.UsernsMode}}", NAME) == ""
+    assert machine.docker("exec", NAME, "true") == ""
     assert small.state(machine)["state"] == "plain"

@@ -1,7 +1,8 @@
 //! What the user asks for. The only place that names options.
 
-use ansible_module::{Opt, Spec};
+use ansible_module::{Kind, Opt, Spec};
 use serde::Deserialize;
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// The options, as plan and apply see them.
@@ -12,6 +13,8 @@ pub struct Args {
     pub subid_start: Option<i64>,
     pub subid_count: i64,
     pub carry_over: CarryOver,
+    /// Names of containers.
+    pub host_mode: Vec<String>,
     pub config_file: PathBuf,
     pub backup: bool,
     /// Seconds.
@@ -47,6 +50,11 @@ pub fn spec() -> Spec {
                 .choices(["in_place", "none"])
                 .default("in_place")
                 .help("Take images, containers, volumes and networks along, or leave them behind"),
+        )
+        .option(
+            Opt::list("host_mode", Kind::Str)
+                .default(Value::Array(vec![]))
+                .help("Containers that are set to stay in the host's user namespace, without being made anew"),
         )
         .option(
             Opt::bool("backup")

@@ -23,6 +23,9 @@ pub struct Change<'a> {
     pub keep: Keep,
     /// Everything is carried over; else left behind.
     pub in_place: bool,
+    /// The ids of containers that are set to stay in the host's user namespace on the way there, and not to
+    /// any more on the way back.
+    pub host_mode: Vec<String>,
 }
 
 /// What is going to be shifted, seen from before the change.
@@ -71,6 +74,7 @@ impl Change<'_> {
         steps.extend(self.stop(running.clone(), idle.clone(), units.clone()));
         if self.in_place {
             steps.extend(self.convert());
+            steps.extend(self.set_host_mode());
         }
         steps.extend([
             Step::Configure(configure),
@@ -124,6 +128,14 @@ impl Change<'_> {
                 to,
             },
         ]
+    }
+
+    fn set_host_mode(&self) -> Option<Step> {
+        (!self.host_mode.is_empty()).then(|| Step::SetHostMode {
+            engine_root: self.to.to_owned(),
+            containers: self.host_mode.clone(),
+            host: self.direction == Direction::ToRemapped,
+        })
     }
 
     fn see(&self, running: Vec<Running>, idle: Vec<String>) -> [Step; 2] {

@@ -63,6 +63,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         subid_start: wanted.subid_start,
         subid_count: wanted.subid_count,
         carry_over: CarryOver::InPlace,
+        host_mode: vec![],
         config_file: wanted.config_file,
         backup: false,
         timeout: 0,

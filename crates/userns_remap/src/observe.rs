@@ -24,6 +24,7 @@ use std::{
 };
 
 /// The host as plan sees it.
+#[derive(Clone)]
 pub struct Observed {
     pub info: Info,
     /// The configured data root: what holds the `<uid>.<gid>` directory under remap.
@@ -63,12 +64,14 @@ pub struct Observed {
 }
 
 /// One entry of a data root.
+#[derive(Clone)]
 pub struct Entry {
     pub name: String,
     pub empty: bool,
 }
 
 /// The account whose subordinate ids are (to be) used, and everybody's ranges.
+#[derive(Clone)]
 pub struct Ids {
     /// The account's name, whether it exists or not.
     pub name: String,
@@ -80,6 +83,19 @@ pub struct Ids {
 }
 
 impl Observed {
+    /// As if these containers stayed in the host's user namespace already.
+    pub fn with_host_mode(&self, ids: &[String]) -> Self {
+        let mut observed = self.clone();
+        for container in observed
+            .containers
+            .iter_mut()
+            .filter(|container| ids.contains(&container.id))
+        {
+            "host".clone_into(&mut container.host_config.userns_mode);
+        }
+        observed
+    }
+
     pub fn workloads(&self) -> Vec<Workload> {
         workloads(&self.containers)
     }

@@ -67,8 +67,10 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         return already_remapped(args, observed, choice, ids);
     }
     let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
+    let (host_mode, unknown) = named(&args.host_mode, observed);
+    let observed = &observed.with_host_mode(&host_mode);
     let mut plan = Plan {
-        refusals: refuse::engine(observed),
+        refusals: [refuse::engine(observed), unknown].concat(),
         maps: Some(choice.maps.clone()),
         data_root: target.clone(),
         ..Plan::default()
@@ -90,7 +92,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         }
         CarryOver::None => plan.take_stops(&workloads, observed),
     }
-    let configure = configure(args, observed, after, stamp, Wanted::Remember);
+    let configure = configure(args, observed, after, stamp, Some(host_mode.clone()));
     let account = Step::Account {
         name: observed.ids.name.clone(),
         create: observed.ids.account.is_none(),
@@ -105,6 +107,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         direction: Direction::ToRemapped,
         keep: refuse::kept(observed),
         in_place: args.carry_over == CarryOver::InPlace,
+        host_mode,
     };
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
@@ -128,7 +131,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         ..Plan::default()
     };
     let after = unconfigured(observed)?;
-    let configure = configure(args, observed, after, stamp, Wanted::Forget);
+    let configure = configure(args, observed, after, stamp, None);
     let Some(ids) = observed.remapped else {
         // The file may say so without the engine having been restarted: then only the file changes.
         if observed.configured.is_some() {
@@ -149,6 +152,9 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         direction: Direction::ToPlain,
         keep: refuse::kept(observed),
         in_place: args.carry_over == CarryOver::InPlace,
+        host_mode: (observed.record.iter())
+            .flat_map(|record| record.host_mode.clone())
+            .collect(),
     };
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
@@ -186,6 +192,14 @@ fn already_remapped(
             ids.1
         ));
     }
+    let (not_yet, unknown) = named(&args.host_mode, observed);
+    plan.refusals.extend(unknown);
+    if !not_yet.is_empty() {
+        plan.refusals.push(format!(
+            "host_mode names containers that run remapped: {}; their files have been shifted; disable that first",
+            not_yet.join(", ")
+        ));
+    }
     plan.maps = Some(choice.maps);
     Ok(plan)
 }
@@ -218,17 +232,31 @@ fn unconfigured(observed: &Observed) -> Result<Option<String>> {
     }
 }
 
-enum Wanted {
-    Remember,
-    Forget,
+/// The ids of the containers that are named and do not stay in the host's user namespace yet; and a refusal for
+/// each name that nobody has.
+fn named(names: &[String], observed: &Observed) -> (Vec<String>, Vec<String>) {
+    let find = |name: &String| {
+        let mut containers = observed.containers.iter();
+        containers.find(|container| container.name() == name)
+    };
+    let found = names.iter().filter_map(find);
+    let to_set = found.filter(|container| container.host_config.userns_mode != "host");
+    let unknown = names.iter().filter(|name| find(name).is_none());
+    (
+        to_set.map(|container| container.id.clone()).collect(),
+        unknown
+            .map(|name| format!("host_mode names {name}, but there is no such container"))
+            .collect(),
+    )
 }
 
+/// With the ids of the containers to remember as set to host mode; without, nothing is remembered any more.
 fn configure(
     args: &Args,
     observed: &Observed,
     after: Option<String>,
     stamp: &str,
-    record: Wanted,
+    host_mode: Option<Vec<String>>,
 ) -> Configure {
     let backup = args.backup && observed.config.is_some() && after != observed.config;
     Configure {
@@ -237,14 +265,12 @@ fn configure(
         after: after.clone(),
         backup: backup.then(|| host::files::backup_path(&args.config_file, stamp)),
         record_before: observed.record.clone(),
-        record_after: match record {
-            Wanted::Forget => None,
-            Wanted::Remember => Some(Record {
-                config_file: args.config_file.clone(),
-                original: observed.config.clone(),
-                written: after,
-            }),
-        },
+        record_after: host_mode.map(|host_mode| Record {
+            config_file: args.config_file.clone(),
+            original: observed.config.clone(),
+            written: after,
+            host_mode,
+        }),
     }
 }
 

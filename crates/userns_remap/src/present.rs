@@ -160,6 +160,19 @@ fn describe(step: &Step) -> String {
         Step::RewriteContainers { .. } => {
             "rewrite the paths in the containers' configurations".to_owned()
         }
+        Step::SetHostMode {
+            containers, host, ..
+        } => {
+            let ids: Vec<_> = containers
+                .iter()
+                .map(|id| id.get(..12).unwrap_or(id))
+                .collect();
+            let whose = if *host { "the host's" } else { "the usual" };
+            format!(
+                "set containers to {whose} user namespace: {}",
+                ids.join(", ")
+            )
+        }
         Step::Configure(change) => format!("write {}", change.path.display()),
         Step::Release => "let the engine start".to_owned(),
         Step::StartEngine { units, .. } => format!("start {}", units.join(", ")),

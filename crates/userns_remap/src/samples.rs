@@ -48,6 +48,7 @@ pub fn args(state: State) -> Args {
         subid_start: None,
         subid_count: 65536,
         carry_over: CarryOver::InPlace,
+        host_mode: vec![],
         config_file: "/etc/docker/daemon.json".into(),
         backup: false,
         timeout: 120,

@@ -54,6 +54,12 @@ pub enum Step {
         from: PathBuf,
         to: PathBuf,
     },
+    /// Set containers to stay in the host's user namespace, or not to any more.
+    SetHostMode {
+        engine_root: PathBuf,
+        containers: Vec<String>,
+        host: bool,
+    },
     /// Change daemon.json, and remember or forget what it was.
     Configure(Configure),
     /// The data is whole again: the engine may start.
@@ -189,6 +195,7 @@ impl Step {
             Step::Own { .. } => "own",
             Step::Shift { .. } => "shift",
             Step::RewriteContainers { .. } => "rewrite_containers",
+            Step::SetHostMode { .. } => "set_host_mode",
             Step::Configure(_) => "configure",
             Step::Release => "release",
             Step::StartEngine { .. } => "start_engine",

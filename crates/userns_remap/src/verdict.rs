@@ -74,7 +74,7 @@ pub struct Source {
 }
 
 /// What is known of the host beside the workloads.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// By path; what is missing there does not exist, and the engine makes it as the container needs it.
     pub sources: BTreeMap<PathBuf, Source>,
@@ -198,7 +198,7 @@ fn needs_host_mode(reason: &str) -> Finding {
     finding(
         Verdict::NeedsHostMode,
         format!("{reason}, which does not work in a user namespace"),
-        "userns_mode: \"host\" in its compose file, or docker run --userns=host",
+        "name it in host_mode, or make it anew with userns_mode: \"host\" (docker run --userns=host)",
     )
 }
 

@@ -142,6 +142,11 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             from,
             to,
         } => convert::rewrite(engine_root, from, to),
+        Step::SetHostMode {
+            engine_root,
+            containers,
+            host,
+        } => convert::set_host_mode(engine_root, containers, *host),
         Step::Configure(change) => configure::apply(change),
         Step::Release => guard::release(),
         Step::StartEngine {
@@ -214,6 +219,11 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
             from,
             to,
         } => convert::rewrite(engine_root, to, from)?,
+        Step::SetHostMode {
+            engine_root,
+            containers,
+            host,
+        } => convert::set_host_mode(engine_root, containers, !host)?,
         Step::Configure(change) => configure::undo(change)?,
         Step::Release => guard::hold()?,
         Step::StartEngine { expected_root, .. } if !context.boot => engine::unstart(expected_root)?,

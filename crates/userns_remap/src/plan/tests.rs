@@ -105,6 +105,7 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         config_file: "/etc/docker/daemon.json".into(),
         original: original.clone(),
         written: observed.config.clone(),
+        host_mode: vec![],
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);
@@ -215,4 +216,61 @@ fn a_setting_that_the_engine_never_took_up_is_only_taken_out_of_the_file() {
     observed.config = remapped().config;
     observed.configured = Some("default".to_owned());
     assert_eq!(names(&disabled(&observed)), ["configure"]);
+}
+
+#[test]
+fn a_container_named_in_host_mode_is_set_to_it_and_back() {
+    let mut observed = plain();
+    observed.containers.push(container("vpn", |c| {
+        c["HostConfig"]["NetworkMode"] = json!("host");
+        c["Mounts"] = json!([{"Type": "volume", "Name": "keys", "Source": "/v"}]);
+    }));
+    assert!(enabled(&observed).refusals[0].contains("vpn"));
+    let mut wish = args(State::Enabled);
+    wish.host_mode = vec!["vpn".to_owned()];
+    let plan = super::plan(&wish, &observed, STAMP).unwrap();
+    assert_eq!(plan.refusals, Vec::<String>::new());
+    let set = |plan: &Plan| {
+        let found = plan.steps.iter().find_map(|step| match step {
+            Step::SetHostMode {
+                engine_root,
+                containers,
+                host,
+            } => Some((engine_root.clone(), containers.clone(), *host)),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    assert_eq!(
+        set(&plan),
+        (
+            "/var/lib/docker/165536.165536".into(),
+            vec!["vpn-id".to_owned()],
+            true
+        )
+    );
+    assert_eq!(plan.shift.as_ref().unwrap().keep.volumes, ["keys"]);
+    let record = configured(&plan).record_after.clone();
+    assert_eq!(record.as_ref().unwrap().host_mode, ["vpn-id"]);
+
+    let back = disabled(&Observed {
+        record,
+        ..remapped()
+    });
+    assert_eq!(
+        set(&back),
+        ("/var/lib/docker".into(), vec!["vpn-id".to_owned()], false)
+    );
+    assert_eq!(configured(&back).record_after, None);
+}
+
+#[test]
+fn a_name_that_nobody_has_is_refused() {
+    let mut wish = args(State::Enabled);
+    wish.host_mode = vec!["nobody".to_owned()];
+    let of = |observed: &Observed| plan(&wish, observed, STAMP).unwrap().refusals;
+    assert!(of(&plain())[0].contains("nobody") && of(&remapped())[0].contains("nobody"));
+    // Its files have been shifted by now.
+    wish.host_mode = vec!["web".to_owned()];
+    assert!(plan(&wish, &remapped(), STAMP).unwrap().refusals[0].contains("web"));
 }
