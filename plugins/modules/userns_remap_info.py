@@ -170,6 +170,10 @@ refusals:
   returned: success
   type: list
   elements: str
+entries:
+  description: How many files and directories would be shifted.
+  returned: success
+  type: int
 containers:
   description: Every container, with what was found of it.
   returned: success
@@ -212,6 +216,8 @@ containers:
             - C(tmpfs_lost), it has files in memory.
             - C(not_running), it is paused, restarting or dead.
             - C(exec_running), C(docker exec) runs something in it.
+            - C(checkpoint), it has checkpoints.
+            - C(immutable_files), it has files whose owner cannot be changed. A few are named.
           type: str
         reason:
           description: Why, in words.

@@ -54,6 +54,15 @@ def arranged(small_host):
     machine.sh(f"docker unpause paused; docker rm -f {' '.join(CASES)}; rm -r /srv/written")
 
 
+def test_files_whose_owner_cannot_be_changed_are_named(small_host):
+    machine = small_host
+    path = f"{DATA_ROOT}/volumes/workdata/_data/fixed"
+    machine.sh(f"touch {path}; chattr +i {path}")
+    worker = by_name(machine.info()["containers"])["worker"]
+    machine.sh(f"chattr -i {path}; rm {path}")
+    assert [(finding["verdict"], finding["path"]) for finding in worker["findings"]] == [("immutable_files", path)]
+
+
 def by_name(workloads):
     return {workload["name"]: workload for workload in workloads}
 

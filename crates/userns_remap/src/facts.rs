@@ -14,7 +14,11 @@ use std::{
 };
 
 /// About the mounts of workloads, and what running containers hold in memory.
-pub fn gather(workloads: &[Workload], containers: &[Container]) -> Result<Facts> {
+pub fn gather(
+    workloads: &[Workload],
+    containers: &[Container],
+    engine_root: &Path,
+) -> Result<Facts> {
     let mut sources = BTreeMap::new();
     let paths = workloads.iter().flat_map(|workload| {
         let mounts = workload.mounts.iter();
@@ -43,13 +47,29 @@ pub fn gather(workloads: &[Workload], containers: &[Container]) -> Result<Facts>
             source.users.push(program);
         }
     }
-    let tmpfs = containers
-        .iter()
-        .map(|container| (container.id.clone(), filled_tmpfs(container)));
+    let of_each = |what: &dyn Fn(&Container) -> Vec<String>| {
+        let pairs = containers
+            .iter()
+            .map(|container| (container.id.clone(), what(container)));
+        pairs.collect()
+    };
     Ok(Facts {
         sources,
-        tmpfs: tmpfs.collect(),
+        tmpfs: of_each(&filled_tmpfs),
+        checkpoints: of_each(&|container| checkpoints(engine_root, container)),
+        immutable: BTreeMap::new(),
     })
+}
+
+fn checkpoints(engine_root: &Path, container: &Container) -> Vec<String> {
+    let directory = engine_root
+        .join("containers")
+        .join(&container.id)
+        .join("checkpoints");
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// The paths at which a running container has files in memory.

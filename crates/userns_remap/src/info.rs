@@ -4,8 +4,8 @@ use crate::{
     args::{self, Args, CarryOver, State},
     config, facts, layout,
     observe::{self, Observed},
-    plan, range, references,
-    verdict::{self, Finding},
+    plan, range, references, remap,
+    verdict::{self, Facts, Finding},
     workload::Workload,
 };
 use ansible_module::{Failure, Invocation, Kind, Module, Opt, Outcome, Spec};
@@ -82,16 +82,23 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         Ok(choice) => choice.maps.uid.clone(),
         Err(_) => IdMap::new(vec![])?,
     };
-    let facts = facts::gather(workloads, &observed.containers)?;
-    let found = verdict::findings(workloads, &facts, &uids);
-    let (containers, services): (Vec<_>, Vec<_>) = found
-        .into_iter()
-        .partition(|(workload, _)| workload.id.is_some());
-    let plan = choice
+    let mut plan = choice
         .as_ref()
         .ok()
         .map(|_| plan::plan(args, observed, ""))
         .transpose()?;
+    let surveys = plan.as_mut().map(remap::survey).transpose()?.flatten();
+    let facts = Facts {
+        immutable: surveys
+            .as_ref()
+            .map(|surveys| observe::immutable(observed, surveys))
+            .unwrap_or_default(),
+        ..facts::gather(workloads, &observed.containers, &observed.engine_root())?
+    };
+    let found = verdict::findings(workloads, &facts, &uids);
+    let (containers, services): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|(workload, _)| workload.id.is_some());
     let range = match &choice {
         Ok(choice) => json!({
             "user": observed.ids.name,
@@ -105,6 +112,11 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         .returning("engine", engine(observed)?)
         .returning("range", range)
         .returning("refusals", plan.map(|plan| plan.refusals))
+        .returning(
+            "entries",
+            surveys
+                .map(|surveys| surveys.init_layers.counts.entries + surveys.others.counts.entries),
+        )
         .returning("containers", list(&containers))
         .returning("services", list(&services))
         .returning("masked", masked(observed))

@@ -5,7 +5,7 @@ use crate::{
     config, facts,
     layout::{self, KNOWN},
     record::Record,
-    verdict::Facts,
+    verdict::{Facts, Place},
     workload::Workload,
 };
 use anyhow::{Context, Result};
@@ -129,7 +129,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         irregular: irregular(&data_root, &engine_root)?,
         closed: closed(&data_root)?,
         layers: layers(&engine_root, &containers),
-        facts: facts::gather(&workloads(&containers), &containers)?,
+        facts: facts::gather(&workloads(&containers), &containers, &engine_root)?,
         images: docker::images()?,
         networks: docker::networks()?,
         volumes: docker::volumes()?,
@@ -153,6 +153,37 @@ pub fn host(args: &Args) -> Result<Observed> {
 pub struct Surveys {
     pub init_layers: Survey,
     pub others: Survey,
+}
+
+/// The immutable files among those that would be shifted, as far as a survey names them, by where they lie.
+pub fn immutable(observed: &Observed, surveys: &Surveys) -> BTreeMap<Place, Vec<PathBuf>> {
+    let root = observed.engine_root();
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for path in &surveys.others.immutable.examples {
+        let mut names = path
+            .strip_prefix(&root)
+            .into_iter()
+            .flat_map(|rest| rest.iter());
+        let (tree, name) = (
+            names.next(),
+            names
+                .next()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        );
+        let mut layers = observed.layers.iter();
+        let place = match tree.map(|tree| tree.to_string_lossy()).as_deref() {
+            Some("volumes") => Some(Place::Volume(name)),
+            _ => layers
+                .find(|(_, layer)| **layer == name)
+                .map(|(id, _)| Place::Layer(id.clone())),
+        };
+        if let Some(place) = place {
+            found.entry(place).or_default().push(path.clone());
+        }
+    }
+    found
 }
 
 /// Reads every tree that would be shifted and counts what the maps do to it.

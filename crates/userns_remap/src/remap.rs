@@ -154,17 +154,14 @@ fn prepare(args: &Args) -> Result<(observe::Observed, Plan)> {
     }
 }
 
-/// Looks at every id that would be shifted, while everything still runs.
-fn survey(plan: &mut Plan) -> Result<()> {
+/// Looks at every id that would be shifted, while everything still runs; refusals and warnings go to the plan.
+pub fn survey(plan: &mut Plan) -> Result<Option<Surveys>> {
     let Some(shift) = &plan.shift else {
-        return Ok(());
+        return Ok(None);
     };
     let (root, keep, direction) = (&shift.engine_root, &shift.keep, shift.direction);
-    let Surveys {
-        init_layers,
-        others,
-    } = observe::surveys(root, keep, &shift.maps, direction.policy())?;
-    for (survey, of_containers) in [(init_layers, false), (others, true)] {
+    let surveys = observe::surveys(root, keep, &shift.maps, direction.policy())?;
+    for (survey, of_containers) in [(&surveys.init_layers, false), (&surveys.others, true)] {
         ensure!(
             survey.boundaries.is_empty(),
             "refused, nothing was changed: mounts inside the data: {}",
@@ -176,7 +173,7 @@ fn survey(plan: &mut Plan) -> Result<()> {
             plan.warnings.push(host_files(&survey.target));
         }
     }
-    Ok(())
+    Ok(Some(surveys))
 }
 
 fn host_files(found: &Sample<PathBuf>) -> String {

@@ -1,11 +1,14 @@
 //! What a user namespace means for each container: what it needs, what it would lose, and what to do. Pure.
 
-use crate::workload::{Joins, Mount, MountKind, Workload};
+mod bound;
+mod mounts;
+
+use crate::workload::{MountKind, Workload};
 use idmap::IdMap;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 /// What was found of one container.
@@ -47,6 +50,10 @@ pub enum Verdict {
     NotRunning,
     /// Stopping ends them.
     ExecRunning,
+    /// Memory images that hold ids.
+    Checkpoint,
+    /// Files whose owner cannot be changed.
+    ImmutableFiles,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -73,13 +80,26 @@ pub struct Source {
     pub users: Vec<String>,
 }
 
+/// Where a container's own files lie.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The writable layer of a container, by id.
+    Layer(String),
+    /// A volume, by name.
+    Volume(String),
+}
+
 /// What is known of the host beside the workloads.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// By path; what is missing there does not exist, and the engine makes it as the container needs it.
     pub sources: BTreeMap<PathBuf, Source>,
-    /// What is in a container's tmpfs right now, by container id.
+    /// The paths at which a container has files in memory right now, by container id.
     pub tmpfs: BTreeMap<String, Vec<String>>,
+    /// The names of its checkpoints, by container id.
+    pub checkpoints: BTreeMap<String, Vec<String>>,
+    /// Immutable and append-only files, as far as they were looked for.
+    pub immutable: BTreeMap<Place, Vec<PathBuf>>,
 }
 
 /// Capabilities that the kernel asks for in the first user namespace only, and what they are for.
@@ -104,94 +124,31 @@ const LOST: [(&str, &str); 15] = [
     ("WAKE_ALARM", "waking the machine"),
 ];
 
-/// The system's own, which nobody's ids may be changed in.
-const SYSTEM: [&str; 11] = [
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr",
-];
-
 /// What is to be said of each workload, in their order, if containers get `uids`.
 pub fn findings<'w>(
     workloads: &'w [Workload],
     facts: &Facts,
     uids: &IdMap,
 ) -> Vec<(&'w Workload, Vec<Finding>)> {
-    let bound = host_bound(workloads);
+    let bound = bound::of(workloads);
     let of = |workload: &'w Workload| {
         let mut found = vec![];
         let reason = bound.get(&workload.name).filter(|_| !workload.host_mode);
         found.extend(reason.map(|reason| needs_host_mode(reason)));
         // What needs the host's namespace keeps its owners and all else that it has.
         if !bound.contains_key(&workload.name) {
-            found.extend(
-                workload
-                    .mounts
-                    .iter()
-                    .filter_map(|mount| prepare(workload, mount, workloads, &bound, facts, uids)),
-            );
+            found.extend(workload.mounts.iter().filter_map(|mount| {
+                mounts::prepare(workload, mount, workloads, &bound, facts, uids)
+            }));
             found.extend(sysctls(workload));
             found.extend(lost(workload, facts, uids));
+            found.extend(unshiftable(workload, facts));
         }
         found.extend(shared_volumes(workload, workloads, &bound));
         found.extend(at_stop(workload, facts));
         (workload, found)
     };
     workloads.iter().map(of).collect()
-}
-
-/// What stays, or has to stay, in the host's user namespace, by name, and why.
-fn host_bound(workloads: &[Workload]) -> BTreeMap<String, String> {
-    let mut bound: BTreeMap<_, _> = workloads
-        .iter()
-        .filter_map(|workload| Some((workload.name.clone(), host_only(workload)?)))
-        .collect();
-    // Joining is transitive.
-    loop {
-        let joining = workloads
-            .iter()
-            .filter(|workload| !bound.contains_key(&workload.name));
-        let more: Vec<_> = joining
-            .filter_map(|workload| {
-                let joined = |joins: &Joins| {
-                    let mut others = workloads
-                        .iter()
-                        .filter(|other| bound.contains_key(&other.name));
-                    others
-                        .find(|other| other.is(joins, workload))
-                        .map(|other| other.name.clone())
-                };
-                let (what, name) = joined(&workload.network)
-                    .map(|name| ("network", name))
-                    .or_else(|| joined(&workload.pid).map(|name| ("process ids", name)))?;
-                let reason =
-                    format!("joins the {what} of {name}, which stays in the host's user namespace");
-                Some((workload.name.clone(), reason))
-            })
-            .collect();
-        if more.is_empty() {
-            return bound;
-        }
-        bound.extend(more);
-    }
-}
-
-/// As moby's daemon/daemon_unix.go refuses them, and the engine's socket, which container root could not open.
-fn host_only(workload: &Workload) -> Option<String> {
-    if workload.host_mode {
-        Some("stays in the host's user namespace".to_owned())
-    } else if workload.privileged {
-        Some("is privileged".to_owned())
-    } else if workload.network == Joins::Host {
-        Some("uses the host's network".to_owned())
-    } else if workload.pid == Joins::Host {
-        Some("uses the host's process ids".to_owned())
-    } else {
-        let socket = workload.mounts.iter().find(|mount| is_socket(mount))?;
-        Some(format!("mounts the engine's socket {}", socket.source))
-    }
-}
-
-fn is_socket(mount: &Mount) -> bool {
-    mount.kind == MountKind::Bind && mount.source.ends_with("docker.sock")
 }
 
 fn needs_host_mode(reason: &str) -> Finding {
@@ -202,78 +159,21 @@ fn needs_host_mode(reason: &str) -> Finding {
     )
 }
 
-/// A mount whose owners on the host would be nobody inside.
-fn prepare(
-    workload: &Workload,
-    mount: &Mount,
-    workloads: &[Workload],
-    bound: &BTreeMap<String, String>,
-    facts: &Facts,
-    uids: &IdMap,
-) -> Option<Finding> {
-    let path = Path::new(&mount.source);
-    let source = facts.sources.get(path)?;
-    let is_secret = mount.kind == MountKind::Secret;
-    if !is_secret && mount.kind != MountKind::Bind || source.suits(uids, mount.writable) {
-        return None;
-    }
-    let owners = format!("{}:{} mode {:04o}", source.uid, source.gid, source.mode);
-    let others = sharers(workload, path, workloads);
-    let host_side: Vec<_> = others
-        .iter()
-        .filter(|name| bound.contains_key(**name))
-        .copied()
-        .collect();
-    let mut reason = format!(
-        "{} {} ({owners}), whose owners show as nobody inside",
-        if mount.writable { "writes to" } else { "reads" },
-        path.display()
-    );
-    if !others.is_empty() {
-        reason += &format!("; shared with {}", others.join(", "));
-    }
-    if source.in_git {
-        reason +=
-            "; it lies in a work tree of git, whose updates make files anew with the host's owners";
-    }
-    if !source.users.is_empty() {
-        reason += &format!("; used on the host by {}", source.users.join(", "));
-    }
-    let shared = source.in_git || !source.users.is_empty() || !host_side.is_empty();
-    let strategy = if path == Path::new("/") || SYSTEM.iter().any(|system| path.starts_with(system))
-    {
-        Strategy::Leave
-    } else if shared || is_secret {
-        Strategy::Idmap
-    } else {
-        Strategy::Shift
-    };
-    let remedy = match strategy {
-        Strategy::Leave => "it is the system's: mount something else, or userns_mode: \"host\"",
-        Strategy::Idmap => {
-            "volume_rechown with strategy=idmap: the owners on the disk stay as they are"
-        }
-        Strategy::Shift => "volume_rechown, while the container is stopped",
-    };
-    let verdict = if is_secret {
-        Verdict::SecretUnreadable
-    } else {
-        Verdict::NeedsBindMountPrepared
-    };
-    Some(Finding {
-        path: Some(path.to_owned()),
-        strategy: Some(strategy),
-        ..finding(verdict, reason, remedy)
-    })
-}
-
 impl Verdict {
     /// Whether nothing can be changed before it is seen to.
     pub fn stands_in_the_way(self) -> bool {
-        use Verdict::{NeedsHostMode, NotRunning, RemovedWhenStopped, SharesVolumeWithHostMode};
+        use Verdict::{
+            Checkpoint, ImmutableFiles, NeedsHostMode, NotRunning, RemovedWhenStopped,
+            SharesVolumeWithHostMode,
+        };
         matches!(
             self,
-            NeedsHostMode | NotRunning | RemovedWhenStopped | SharesVolumeWithHostMode
+            Checkpoint
+                | ImmutableFiles
+                | NeedsHostMode
+                | NotRunning
+                | RemovedWhenStopped
+                | SharesVolumeWithHostMode
         )
     }
 }
@@ -286,28 +186,6 @@ impl Finding {
             workload.name, self.reason, self.remedy
         )
     }
-}
-
-impl Source {
-    /// Whether a remapped container gets on with it as it is: it has an id of the container's, or allows
-    /// everybody what is wanted.
-    fn suits(&self, uids: &IdMap, writable: bool) -> bool {
-        let wanted = if writable { 0o002 } else { 0o004 };
-        uids.to_container(self.uid).is_some() || self.mode & wanted != 0
-    }
-}
-
-/// Other containers that mount the path, or something in or above it.
-fn sharers<'w>(workload: &Workload, path: &Path, workloads: &'w [Workload]) -> Vec<&'w str> {
-    let overlaps = |mount: &Mount| {
-        let other = Path::new(&mount.source);
-        mount.kind == MountKind::Bind && (other.starts_with(path) || path.starts_with(other))
-    };
-    let others = workloads.iter().filter(|other| other.name != workload.name);
-    others
-        .filter(|other| other.mounts.iter().any(overlaps))
-        .map(|other| other.name.as_str())
-        .collect()
 }
 
 fn sysctls(workload: &Workload) -> Option<Finding> {
@@ -356,6 +234,31 @@ fn lost(workload: &Workload, facts: &Facts, uids: &IdMap) -> Vec<Finding> {
     capabilities.chain(devices).collect()
 }
 
+/// What of its own cannot be given new owners.
+fn unshiftable(workload: &Workload, facts: &Facts) -> Vec<Finding> {
+    let Some(id) = &workload.id else {
+        return vec![];
+    };
+    let volumes = workload
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind == MountKind::Volume);
+    let volumes = volumes.map(|mount| Place::Volume(mount.source.clone()));
+    let places = volumes.chain([Place::Layer(id.clone())]);
+    let files = places
+        .filter_map(|place| facts.immutable.get(&place))
+        .flatten();
+    let immutable = files.map(|path| Finding {
+        path: Some(path.clone()),
+        ..finding(
+            Verdict::ImmutableFiles,
+            format!("has {}, which is immutable or append-only", path.display()),
+            "chattr -i -a",
+        )
+    });
+    immutable.collect()
+}
+
 fn shared_volumes(
     workload: &Workload,
     workloads: &[Workload],
@@ -390,7 +293,7 @@ fn shared_volumes(
 }
 
 /// What a stop and a start would lose.
-pub fn at_stop(workload: &Workload, facts: &Facts) -> Vec<Finding> {
+pub fn at_stop<'f>(workload: &Workload, facts: &'f Facts) -> Vec<Finding> {
     let Some(status) = &workload.status else {
         return vec![];
     };
@@ -420,8 +323,20 @@ pub fn at_stop(workload: &Workload, facts: &Facts) -> Vec<Finding> {
             "wait for them to end",
         ));
     }
-    let tmpfs = workload.id.as_ref().and_then(|id| facts.tmpfs.get(id));
-    found.extend(tmpfs.into_iter().flatten().map(|target| {
+    let of = |map: &'f BTreeMap<String, Vec<String>>| {
+        workload
+            .id
+            .as_ref()
+            .and_then(|id| map.get(id))
+            .into_iter()
+            .flatten()
+    };
+    found.extend(of(&facts.checkpoints).map(|name| {
+        let reason =
+            format!("has the checkpoint {name}, a memory image that holds ids of the host");
+        finding(Verdict::Checkpoint, reason, "docker checkpoint rm")
+    }));
+    found.extend(of(&facts.tmpfs).map(|target| {
         let reason = format!("has files in {target}, which is in memory: a stop loses them");
         finding(Verdict::TmpfsLost, reason, "copy out what is needed")
     }));

@@ -284,6 +284,41 @@ fn what_a_stop_would_lose_is_told() {
 }
 
 #[test]
+fn what_cannot_be_shifted_is_named() {
+    let web = workload("web", |c| {
+        c["Mounts"] = json!([{"Type": "volume", "Name": "data", "Source": "/v"}])
+    });
+    let at = |place: Place| Facts {
+        immutable: BTreeMap::from([(place, vec!["/x".into()])]),
+        ..Facts::default()
+    };
+    for place in [
+        Place::Volume("data".to_owned()),
+        Place::Layer("web-id".to_owned()),
+    ] {
+        assert_eq!(
+            of(std::slice::from_ref(&web), &at(place)),
+            [("web".to_owned(), Verdict::ImmutableFiles)]
+        );
+    }
+    assert_eq!(
+        of(
+            std::slice::from_ref(&web),
+            &at(Place::Volume("other".to_owned()))
+        ),
+        []
+    );
+    let checkpoints = Facts {
+        checkpoints: BTreeMap::from([("web-id".to_owned(), vec!["one".to_owned()])]),
+        ..Facts::default()
+    };
+    assert_eq!(
+        of(std::slice::from_ref(&web), &checkpoints),
+        [("web".to_owned(), Verdict::Checkpoint)]
+    );
+}
+
+#[test]
 fn a_secret_that_cannot_be_read_is_found_and_never_to_be_shifted() {
     let text = "
 services:
