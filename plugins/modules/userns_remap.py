@@ -103,6 +103,15 @@ options:
     type: list
     elements: str
     default: []
+  compose_projects:
+    description:
+      - Directories of compose projects. Services that cannot run remapped are set to C(userns_mode=host) in the
+        project's C(docker-compose.override.yml), and the containers they have as with O(host_mode).
+      - Comments and other keys of the file survive. What cannot be added to is refused, with the lines to add.
+      - O(state=disabled) brings back the file as it was, unless it has been changed since.
+    type: list
+    elements: path
+    default: []
   config_file:
     description:
       - The engine's configuration file. It is merged, never overwritten. Other keys and their
@@ -322,6 +331,7 @@ def main():
             subid_count=dict(type='int', default=65536),
             carry_over=dict(type='str', choices=['in_place', 'none'], default='in_place'),
             host_mode=dict(type='list', elements='str', default=[]),
+            compose_projects=dict(type='list', elements='path', default=[]),
             config_file=dict(type='path', default='/etc/docker/daemon.json'),
             backup=dict(type='bool', default=False),
             timeout=dict(type='int', default=120),

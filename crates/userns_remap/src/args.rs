@@ -15,6 +15,8 @@ pub struct Args {
     pub carry_over: CarryOver,
     /// Names of containers.
     pub host_mode: Vec<String>,
+    /// Directories.
+    pub compose_projects: Vec<PathBuf>,
     pub config_file: PathBuf,
     pub backup: bool,
     /// Seconds.
@@ -55,6 +57,11 @@ pub fn spec() -> Spec {
             Opt::list("host_mode", Kind::Str)
                 .default(Value::Array(vec![]))
                 .help("Containers that are set to stay in the host's user namespace, without being made anew"),
+        )
+        .option(
+            Opt::list("compose_projects", Kind::Path)
+                .default(Value::Array(vec![]))
+                .help("Directories of compose projects whose override files set what needs it to the host's user namespace"),
         )
         .option(
             Opt::bool("backup")

@@ -49,7 +49,7 @@ impl Change<'_> {
     }
 
     /// Guard, `first`, stop, convert, configure, start, see that all is well.
-    pub fn steps(self, first: Option<Step>, configure: Configure) -> Vec<Step> {
+    pub fn steps(self, first: impl IntoIterator<Item = Step>, configure: Configure) -> Vec<Step> {
         let observed = self.observed;
         let running = start_order(&observed.containers)
             .into_iter()
@@ -77,7 +77,7 @@ impl Change<'_> {
             steps.extend(self.set_host_mode());
         }
         steps.extend([
-            Step::Configure(configure),
+            Step::Configure(Box::new(configure)),
             Step::Release,
             Step::StartEngine {
                 units,

@@ -64,6 +64,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         subid_count: wanted.subid_count,
         carry_over: CarryOver::InPlace,
         host_mode: vec![],
+        compose_projects: vec![],
         config_file: wanted.config_file,
         backup: false,
         timeout: 0,

@@ -12,6 +12,8 @@ mod info;
 mod layout;
 mod observe;
 mod order;
+mod overlay;
+mod overrides;
 mod paths;
 mod plan;
 mod present;

@@ -11,6 +11,7 @@ use crate::{
 use anyhow::{Context, Result};
 use host::{
     accounts::{self, Account, Kind},
+    compose::{self, Project},
     docker::{self, Container, Info, Network, Volume},
     files, mounts, systemd,
 };
@@ -59,8 +60,22 @@ pub struct Observed {
     pub facts: Facts,
     /// What an earlier `enabled` left for the way back.
     pub record: Option<Record>,
+    /// The compose projects that the operator names.
+    pub projects: Vec<ComposeProject>,
+    /// The override files that an earlier `enabled` wrote, as they are now.
+    pub overrides: BTreeMap<PathBuf, Option<String>>,
     /// What the data root's file system has left for root.
     pub free_bytes: u64,
+}
+
+/// A compose project.
+#[derive(Clone)]
+pub struct ComposeProject {
+    pub directory: PathBuf,
+    pub services: Vec<Workload>,
+    /// Its override file, there or not.
+    pub path: PathBuf,
+    pub text: Option<String>,
 }
 
 /// One entry of a data root.
@@ -122,6 +137,7 @@ pub fn host(args: &Args) -> Result<Observed> {
     };
     let containers = docker::containers()?;
     let engine_root = info.docker_root_dir.clone();
+    let record = Record::load(&args.config_file)?;
     Ok(Observed {
         ids: ids(user)?,
         root: entries(&data_root)?,
@@ -137,7 +153,11 @@ pub fn host(args: &Args) -> Result<Observed> {
         active_units: active_units()?,
         dependents: dependents()?,
         flags: flags()?,
-        record: Record::load(&args.config_file)?,
+        projects: (args.compose_projects.iter())
+            .map(|directory| project(directory))
+            .collect::<Result<_>>()?,
+        overrides: overrides(record.as_ref())?,
+        record,
         free_bytes: free_bytes(&data_root)?,
         info,
         data_root,
@@ -217,6 +237,54 @@ fn split_root(info: &Info) -> (PathBuf, Option<(u32, u32)>) {
         (true, Some(ids), Some(parent)) => (parent.to_owned(), Some(ids)),
         _ => (root.clone(), None),
     }
+}
+
+fn overrides(record: Option<&Record>) -> Result<BTreeMap<PathBuf, Option<String>>> {
+    let written = record.into_iter().flat_map(|record| &record.overrides);
+    written
+        .map(|change| Ok((change.path.clone(), read_config(&change.path)?)))
+        .collect()
+}
+
+/// The base files that compose looks for, in its order, and the override of each.
+const COMPOSE_FILES: [(&str, &str); 4] = [
+    ("compose.yaml", "compose.override.yaml"),
+    ("compose.yml", "compose.override.yml"),
+    ("docker-compose.yml", "docker-compose.override.yml"),
+    ("docker-compose.yaml", "docker-compose.override.yaml"),
+];
+
+fn project(directory: &Path) -> Result<ComposeProject> {
+    let project = Project {
+        directory: directory.to_owned(),
+        files: vec![],
+    };
+    let context = || {
+        format!(
+            "{} cannot be used as a compose project",
+            directory.display()
+        )
+    };
+    let client = compose::client()
+        .context("there is neither docker compose nor docker-compose on this host");
+    let resolved = client
+        .and_then(|client| client.resolve(&project))
+        .with_context(context)?;
+    let name = resolved
+        .name
+        .clone()
+        .unwrap_or_else(|| project.default_name());
+    let is_there = |name: &str| directory.join(name).exists();
+    let there = COMPOSE_FILES.iter().find(|(_, name)| is_there(name));
+    let of_base = || COMPOSE_FILES.iter().find(|(base, _)| is_there(base));
+    let (_, path) = there.or_else(of_base).with_context(context)?;
+    let path = directory.join(path);
+    Ok(ComposeProject {
+        services: Workload::of_project(&name, &resolved).collect(),
+        directory: directory.to_owned(),
+        text: read_config(&path)?,
+        path,
+    })
 }
 
 fn read_config(path: &Path) -> Result<Option<String>> {

@@ -5,10 +5,11 @@ use crate::{
     change::{Change, Shift},
     config, layout,
     observe::Observed,
+    overrides,
     range::{self, Choice},
     record::Record,
     refuse,
-    step::{Configure, Direction, Step},
+    step::{Configure, Direction, Override, Step},
     verdict::{self, Finding},
     workload::Workload,
 };
@@ -67,7 +68,11 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         return already_remapped(args, observed, choice, ids);
     }
     let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
-    let (host_mode, unknown) = named(&args.host_mode, observed);
+    let overrides = overrides::to_host_mode(observed, &choice.maps.uid)?;
+    let (mut host_mode, unknown) = named(&args.host_mode, observed);
+    host_mode.extend(overrides::containers(observed, &choice.maps.uid));
+    host_mode.sort();
+    host_mode.dedup();
     let observed = &observed.with_host_mode(&host_mode);
     let mut plan = Plan {
         refusals: [refuse::engine(observed), unknown].concat(),
@@ -92,7 +97,8 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         }
         CarryOver::None => plan.take_stops(&workloads, observed),
     }
-    let configure = configure(args, observed, after, stamp, Some(host_mode.clone()));
+    let remember = Some((host_mode.clone(), overrides.clone()));
+    let configure = configure(args, observed, after, stamp, remember);
     let account = Step::Account {
         name: observed.ids.name.clone(),
         create: observed.ids.account.is_none(),
@@ -120,8 +126,9 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         plan.warnings.push(masked(observed));
     }
     let account = Some(account).filter(account_needed);
+    let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
-    plan.steps = change.steps(account, configure);
+    plan.steps = change.steps(account.into_iter().chain(overrides), configure);
     Ok(plan)
 }
 
@@ -135,7 +142,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let Some(ids) = observed.remapped else {
         // The file may say so without the engine having been restarted: then only the file changes.
         if observed.configured.is_some() {
-            plan.steps.push(Step::Configure(configure));
+            plan.steps.push(Step::Configure(Box::new(configure)));
         }
         return Ok(plan);
     };
@@ -167,8 +174,11 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     } else {
         plan.warnings.push(masked(observed));
     }
+    let (overrides, left) = overrides::back(observed);
+    plan.warnings.extend(left);
+    let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
-    plan.steps = change.steps(None, configure);
+    plan.steps = change.steps(overrides, configure);
     Ok(plan)
 }
 
@@ -250,13 +260,14 @@ fn named(names: &[String], observed: &Observed) -> (Vec<String>, Vec<String>) {
     )
 }
 
-/// With the ids of the containers to remember as set to host mode; without, nothing is remembered any more.
+/// With the ids of the containers that are set to host mode and the overrides to remember; without, nothing is
+/// remembered any more.
 fn configure(
     args: &Args,
     observed: &Observed,
     after: Option<String>,
     stamp: &str,
-    host_mode: Option<Vec<String>>,
+    remember: Option<(Vec<String>, Vec<Override>)>,
 ) -> Configure {
     let backup = args.backup && observed.config.is_some() && after != observed.config;
     Configure {
@@ -265,11 +276,12 @@ fn configure(
         after: after.clone(),
         backup: backup.then(|| host::files::backup_path(&args.config_file, stamp)),
         record_before: observed.record.clone(),
-        record_after: host_mode.map(|host_mode| Record {
+        record_after: remember.map(|(host_mode, overrides)| Record {
             config_file: args.config_file.clone(),
             original: observed.config.clone(),
             written: after,
             host_mode,
+            overrides,
         }),
     }
 }

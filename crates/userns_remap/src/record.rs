@@ -1,7 +1,7 @@
 //! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte, and which
 //! containers it set to stay in the host's user namespace.
 
-use crate::paths::STATE;
+use crate::{paths::STATE, step::Override};
 use anyhow::{Context, Result};
 use host::files;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ pub struct Record {
     /// The ids of the containers that were set to stay in the host's user namespace.
     #[serde(default)]
     pub host_mode: Vec<String>,
+    /// The compose overrides that were written.
+    #[serde(default)]
+    pub overrides: Vec<Override>,
 }
 
 fn path() -> PathBuf {

@@ -49,6 +49,7 @@ pub fn args(state: State) -> Args {
         subid_count: 65536,
         carry_over: CarryOver::InPlace,
         host_mode: vec![],
+        compose_projects: vec![],
         config_file: "/etc/docker/daemon.json".into(),
         backup: false,
         timeout: 120,
@@ -95,6 +96,8 @@ pub fn plain() -> Observed {
         layers: BTreeMap::from([("web-id".to_owned(), "layer-of-web".to_owned())]),
         facts: Facts::default(),
         record: None,
+        projects: vec![],
+        overrides: BTreeMap::new(),
         free_bytes: 1 << 30,
     }
 }

@@ -4,6 +4,7 @@ mod configure;
 mod containers;
 mod convert;
 mod engine;
+mod overrides;
 
 use crate::{
     guard,
@@ -110,6 +111,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
                 .iter()
                 .try_for_each(|(kind, range)| accounts::add_range(name, *kind, *range))
         }
+        Step::Overrides(changes) => overrides::apply(changes),
         Step::Guard { needs } => guard::install(needs),
         Step::StopContainers { running, .. } => {
             context.containers_stopped = Some(Instant::now());
@@ -190,6 +192,7 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
                 }
             }
         }
+        Step::Overrides(changes) => overrides::undo(changes)?,
         Step::Guard { .. } => guard::remove()?,
         // The engine is not up yet this early in the boot, and may not be waited for.
         Step::StopContainers { .. } | Step::StopEngine { .. } if context.boot => {

@@ -1,9 +1,13 @@
 //! What is planned for which host and wish.
 
 use super::*;
-use crate::samples::{args, container, entry, plain, remapped};
 use crate::verdict::Source;
+use crate::{
+    observe::ComposeProject,
+    samples::{args, container, entry, plain, remapped},
+};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 const STAMP: &str = "2026-01-02@03:04:05";
 
@@ -106,6 +110,7 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         original: original.clone(),
         written: observed.config.clone(),
         host_mode: vec![],
+        overrides: vec![],
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);
@@ -273,4 +278,70 @@ fn a_name_that_nobody_has_is_refused() {
     // Its files have been shifted by now.
     wish.host_mode = vec!["web".to_owned()];
     assert!(plan(&wish, &remapped(), STAMP).unwrap().refusals[0].contains("web"));
+}
+
+fn shop(text: Option<&str>) -> ComposeProject {
+    let yaml = "services: {firewall: {privileged: true}, web: {image: web}}";
+    let resolved = host::compose::Resolved::parse(yaml).unwrap();
+    ComposeProject {
+        directory: "/opt/shop".into(),
+        services: Workload::of_project("shop", &resolved).collect(),
+        path: "/opt/shop/docker-compose.override.yml".into(),
+        text: text.map(str::to_owned),
+    }
+}
+
+#[test]
+fn services_that_need_it_are_set_to_host_mode_with_their_containers_and_back() {
+    let mut observed = plain();
+    observed.projects = vec![shop(Some("# ours\n"))];
+    observed.containers.push(container("shop_firewall_1", |c| {
+        c["HostConfig"]["Privileged"] = json!(true);
+        c["Config"]["Labels"] =
+            json!({"com.docker.compose.project": "shop", "com.docker.compose.service": "firewall"});
+    }));
+    let plan = enabled(&observed);
+    assert_eq!(plan.refusals, Vec::<String>::new());
+    // Before anything stops.
+    assert_eq!(
+        names(&plan)[..4],
+        ["guard", "account", "overrides", "stop_containers"]
+    );
+    let record = configured(&plan).record_after.clone().unwrap();
+    assert_eq!(record.host_mode, ["shop_firewall_1-id"]);
+    let written = record.overrides[0].after.clone();
+    assert_eq!(
+        written.as_deref(),
+        Some("# ours\nservices:\n  firewall:\n    userns_mode: \"host\"\n")
+    );
+
+    let path = record.overrides[0].path.clone();
+    let later = |text: Option<String>| Observed {
+        record: Some(record.clone()),
+        overrides: BTreeMap::from([(path.clone(), text)]),
+        ..remapped()
+    };
+    let back = disabled(&later(written));
+    let Some(Step::Overrides(changes)) = back.steps.iter().find(|step| step.name() == "overrides")
+    else {
+        panic!()
+    };
+    assert_eq!(changes[0].after.as_deref(), Some("# ours\n"));
+    let changed = disabled(&later(Some("services: {}".to_owned())));
+    assert!(!names(&changed).contains(&"overrides"));
+    assert!(
+        changed
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("changed since"))
+    );
+}
+
+#[test]
+fn a_project_that_says_so_already_is_left_alone() {
+    let mut observed = plain();
+    observed.projects = vec![shop(Some(
+        "services:\n  firewall:\n    userns_mode: host\n",
+    ))];
+    assert!(!names(&enabled(&observed)).contains(&"overrides"));
 }
