@@ -49,18 +49,18 @@ def test_a_volume_shared_with_a_remapped_container_is_refused(host_with_onhost):
 
 
 @pytest.fixture
-def host_with_fortress(small_host):
+def host_with_onhost_to_be(small_host):
     machine = small_host
     machine.holds = None
-    machine.sh(RUN.replace("--userns=host --network host", "--privileged --network host"))
+    machine.sh(RUN.replace("--userns=host ", ""))
     machine.docker("exec", NAME, "sh", "-c", WRITE)
     return machine
 
 
-def test_a_container_is_set_to_the_hosts_namespace_without_being_made_anew(host_with_fortress):
-    machine = host_with_fortress
+def test_a_container_is_set_to_the_hosts_namespace_without_being_made_anew(host_with_onhost_to_be):
+    machine = host_with_onhost_to_be
     before = machine.inventory()
-    assert "container onhost is privileged" in machine.remap(state="enabled")["msg"]
+    assert "container onhost uses the host's network" in machine.remap(state="enabled")["msg"]
     for state in ("enabled", "disabled"):
         result = machine.remap(state=state, **({"host_mode": [NAME]} if state == "enabled" else {}))
         assert not result.get("failed"), result["msg"]
@@ -76,8 +76,8 @@ def test_a_container_is_set_to_the_hosts_namespace_without_being_made_anew(host_
     assert machine.remap(state="disabled")["changed"] is False
 
 
-def test_a_change_that_fails_sets_it_back(host_with_fortress):
-    machine = host_with_fortress
+def test_a_change_that_fails_sets_it_back(host_with_onhost_to_be):
+    machine = host_with_onhost_to_be
     result = machine.remap(state="enabled", host_mode=[NAME], fault="fail@done:set_host_mode")
     assert result["failed"], result
     assert machine.docker("inspect", "-f", "{{.HostConfig.UsernsMode}}", NAME) == ""
@@ -91,7 +91,6 @@ services:
   firewall:
     image: bulkhead/busybox
     container_name: firewall
-    privileged: true
     network_mode: host
     stop_grace_period: 1s
     command: sh -c "trap exit TERM; while :; do sleep 0.2; done"
