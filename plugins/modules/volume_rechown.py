@@ -23,6 +23,8 @@ description:
     file systems that store no owners (C(vfat)), and servers that do not let root change owners (NFS with
     C(root_squash)). C(/), C(/proc), C(/sys), C(/dev) and C(/var/lib/bulkhead) are never shifted.
   - The old owners are journaled, so O(state=restored) can bring them back.
+  - With O(strategy=idmap) the tree is mounted so that it shows the other owners, and nothing on disk changes. That
+    takes milliseconds for a tree of any size, and looks at none of its files.
 attributes:
   check_mode:
     support: full
@@ -44,6 +46,7 @@ options:
     description:
       - The directory whose tree is shifted, itself included.
       - Nothing may write to it meanwhile. B(Stop the containers that use it.)
+      - With O(strategy=idmap), those that use it go on with the owners on disk until they are started again.
     type: path
     required: true
   map:
@@ -89,18 +92,51 @@ options:
         the map does not yield.
       - V(restored) brings back the owners from before the shift. What was made since is translated
         by the inverted map.
+      - With O(strategy=idmap), V(shifted) mounts the tree, now and at every boot. V(verified) fails if that is not
+        so, or not as asked. V(restored) unmounts it for good, and fails with who uses it if it is in use.
     type: str
     choices:
       - shifted
       - verified
       - restored
     default: shifted
+  strategy:
+    description:
+      - How the tree gets its owners.
+      - V(shift) changes them on disk.
+      - V(idmap) leaves them as they are. An idmapped mount shows the tree with the owners that the map makes of them,
+        and what is written through it lands on disk with the ids from before. The options that say what to do with
+        single files, and O(verify), have no effect on it.
+      - "V(idmap) needs Linux 5.12 and ext4, xfs or vfat; 5.15 for btrfs, 5.18 for f2fs, 6.3 for tmpfs. overlayfs and
+        NFS cannot do it. A run tries it out before it changes anything, in check mode too."
+      - B(The host's root cannot make files in such a mount), so C(docker cp) into it and the filling of an empty volume
+        from an image fail. See O(mount_at) for a way to write as root.
+      - A tree with O(strategy=idmap) cannot be shifted, nor one that is shifted mounted. Take back the one first.
+    type: str
+    choices:
+      - shift
+      - idmap
+    default: shift
+  mount_at:
+    description:
+      - With O(strategy=idmap), the directory on which the tree is mounted. It must be there, at every boot too.
+      - If not set, O(path) itself. Then whatever names the path uses the mount, and nothing has to be changed.
+      - If set, O(path) goes on to show the tree as it is on disk, so that the host's root can write to it. The
+        containers have to use O(mount_at).
+    type: path
+  services:
+    description:
+      - With O(strategy=idmap), the systemd units that must not start without the mount.
+      - If not set, V(docker.service) where O(to) is a Docker engine, otherwise none.
+    type: list
+    elements: str
   unmapped:
     description:
       - What to do with ids that the map does not cover.
       - V(fail) changes nothing and lists them.
       - V(keep) leaves them as they are, and translates what else the entry holds.
         B(In a container they show as C(nobody)), and not even its root can use what is theirs alone.
+      - With O(strategy=idmap) that is what becomes of all such ids, and only the owner of O(path) itself is looked at.
     type: str
     choices:
       - fail
@@ -135,6 +171,17 @@ options:
       - Shift O(path) even if it is a directory of the system such as C(/etc/nginx), one that much else
         shares such as C(/srv), or a home directory. B(A wrong path then takes the host down), or locks
         people out.
+    type: bool
+    default: false
+  allow_exposed_path:
+    description:
+      - With O(strategy=idmap), mount O(path) even if local users can reach it on disk.
+      - Through the mount a container's root owns files that on disk are owned by the host's root. It can make a
+        set-user-id program of one, and B(a local user who can reach it on disk is root). On the mount such programs
+        are without effect, so this is about the time when it is not mounted, and with O(mount_at) about all time.
+      - If not set, one of the directories above O(path) must be one that only root may enter (C(chmod 0700)), or,
+        without O(mount_at), that besides only the group of the containers' root may, as those of a remapped Docker
+        engine are.
     type: bool
     default: false
   verify:
@@ -196,6 +243,25 @@ EXAMPLES = r"""
       - 0:165536:65536
     immutable: lift
     unmapped: keep
+
+- name: A mail store of a terabyte is shown to the containers as theirs, in no time
+  bulkhead.hosts.volume_rechown:
+    path: /srv/private/mail
+    from:
+      engine: host
+    to:
+      engine: docker
+    strategy: idmap
+
+- name: What the host's root goes on to write to is shown to the containers elsewhere
+  bulkhead.hosts.volume_rechown:
+    path: /opt/private/app/data
+    mount_at: /srv/app-data
+    from:
+      engine: host
+    to:
+      engine: docker
+    strategy: idmap
 """
 
 RETURN = r"""
@@ -206,12 +272,12 @@ path:
   sample: /srv/www
 entries:
   description: How many entries the tree holds. None are counted where the record alone decides.
-  returned: success
+  returned: success, with strategy=shift
   type: int
   sample: 1204
 shifted:
   description: What was given another owner, or in check mode would be.
-  returned: success
+  returned: success, with strategy=shift
   type: dict
   contains:
     entries:
@@ -257,7 +323,7 @@ shifted:
     immutable: 0
 skipped:
   description: What was left alone, by reason.
-  returned: success
+  returned: success, with strategy=shift
   type: dict
   contains:
     already:
@@ -279,7 +345,7 @@ skipped:
     mounts: 1
 sample:
   description: Some of the entries that were given another owner, or in check mode would be. At most 20.
-  returned: success
+  returned: success, with strategy=shift
   type: list
   elements: dict
   contains:
@@ -302,7 +368,7 @@ sample:
         gid: 165569
 resumed:
   description: Whether an earlier run that was interrupted has been finished.
-  returned: success, unless in check mode
+  returned: success, with strategy=shift, unless in check mode
   type: bool
 seconds:
   description: How long it took.
@@ -311,9 +377,40 @@ seconds:
   sample: 0.2
 entries_per_second:
   description: How many entries that makes in a second.
-  returned: success
+  returned: success, with strategy=shift
   type: int
   sample: 412000
+mount_at:
+  description: The directory on which the tree is mounted.
+  returned: success, with strategy=idmap, unless there was nothing to take back
+  type: str
+  sample: /srv/private/mail
+uid_map:
+  description: The extents of the map of user ids, C(FROM:TO:SIZE).
+  returned: success, with strategy=idmap, unless there was nothing to take back
+  type: list
+  elements: str
+  sample:
+    - 0:165536:65536
+gid_map:
+  description: The extents of the map of group ids, C(FROM:TO:SIZE).
+  returned: success, with strategy=idmap, unless there was nothing to take back
+  type: list
+  elements: str
+  sample:
+    - 0:165536:65536
+services:
+  description: The systemd units that do not start without the mount.
+  returned: success, with strategy=idmap, unless there was nothing to take back
+  type: list
+  elements: str
+  sample:
+    - docker.service
+unit:
+  description: The systemd unit that mounts the tree at every boot.
+  returned: success, with strategy=idmap, unless there was nothing to take back
+  type: str
+  sample: bulkhead-idmap-srv-private-mail.service
 unmapped:
   description: Paths with an id that the map does not cover. A sample, where there are many.
   returned: when there are any
@@ -350,10 +447,14 @@ def main():
             'state': dict(
                 type='str', choices=['shifted', 'verified', 'restored'], default='shifted'
             ),
+            'strategy': dict(type='str', choices=['shift', 'idmap'], default='shift'),
+            'mount_at': dict(type='path'),
+            'services': dict(type='list', elements='str'),
             'unmapped': dict(type='str', choices=['fail', 'keep'], default='fail'),
             'immutable': dict(type='str', choices=['fail', 'lift'], default='fail'),
             'outside_links': dict(type='str', choices=['fail', 'keep'], default='fail'),
             'allow_dangerous_path': dict(type='bool', default=False),
+            'allow_exposed_path': dict(type='bool', default=False),
             'verify': dict(type='str', choices=['full', 'root'], default='full'),
         },
         mutually_exclusive=[('map', 'from'), ('map', 'to')],

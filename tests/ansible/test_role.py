@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sys
 
@@ -22,12 +24,16 @@ changed = now != state
 broken = (here / ('broken-' + name)).exists() and state in ('enabled', 'shifted')
 with (here / 'log').open('a') as log:
     log.write(f"{{name}} {{state}}{{' check' if check else ''}}\\n")
+refusing = check and (here / ('refusing-' + name)).exists()
+if name == 'volume_rechown':
+    with (here / 'given').open('a') as given:
+        given.write('GIVEN ' + json.dumps({{**args, 'check': check}}) + '\\n')
 if changed and not check and not broken:
     (here / name).write_text(state)
 extent = [dict(container=0, host=165536, size=65536)]
 print(json.dumps(dict(
     changed=changed, steps=['step'] if changed else [], uid_map=extent, gid_map=extent,
-    map=args.get('map'), failed=broken and not check, msg='struck a rock',
+    map=args.get('map'), failed=broken and not check or refusing, msg='struck a rock',
 )))
 """
 DOCKER = """#!/bin/sh
@@ -81,8 +87,8 @@ def test_without_bind_mounts_it_is_one_task(stage):
 def test_bind_mounts_are_shifted_while_their_containers_are_stopped(stage):
     _, log = run(stage, MOUNTS)
     assert log == [
-        'userns_remap enabled check', 'docker stop db web', 'userns_remap enabled',
-        'volume_rechown shifted', 'volume_rechown shifted', 'docker start web db',
+        'userns_remap enabled check', 'volume_rechown shifted check', 'volume_rechown shifted check',
+        'docker stop db web', 'userns_remap enabled', 'volume_rechown shifted', 'volume_rechown shifted', 'docker start web db',
     ]
 
 
@@ -108,6 +114,20 @@ def test_a_failed_shift_goes_back_and_says_why(stage):
     ]
     assert 'Bind mounts have the owners that remapped containers expect' in output.split('led back')[1]
     assert recap(output)['rescued'] == '1'
+
+
+def test_a_bind_mount_that_would_be_refused_is_refused_before_anything_stops(stage):
+    (stage.stage / 'refusing-volume_rechown').touch()
+    _, log = run(stage, MOUNTS)
+    assert log == ['userns_remap enabled check', 'volume_rechown shifted check', 'volume_rechown shifted check']
+
+
+def test_the_options_of_a_bind_mount_reach_the_module(stage):
+    output, _ = run(stage, [{**MOUNTS[1], 'strategy': 'idmap', 'allow_dangerous_path': True}, MOUNTS[0]])
+    given = [json.loads(text) for text in re.findall(r'GIVEN (.*)', (stage.stage / 'given').read_text())]
+    first, second = (entry for entry in given if entry['check'])
+    assert (first['strategy'], first['services'], first['allow_dangerous_path']) == ('idmap', ['docker.service'], True)
+    assert 'strategy' not in second and 'services' not in second
 
 
 def test_a_failed_switch_starts_the_containers_again(stage):

@@ -81,7 +81,7 @@ TREES = {
     "wide": (wide, "one directory of {:,} files", {"small": 100_000, "full": 500_000}),
     "attributes": (attributes, "{:,} files, every tenth with an ACL and a capability",
                    {"small": 50_000, "full": 200_000}),
-    "debian": (debian, "the names, modes and links of this machine's Debian × {:,}", {"full": 5}),
+    "debian": (debian, "the names, modes and links of this machine's Debian × {:,}", {"full": 20}),
 }
 
 

@@ -2,6 +2,7 @@
 //! Docker engine, accounts, files, mounts. No module's own knowledge lives here.
 
 pub mod accounts;
+pub mod boot;
 pub mod command;
 pub mod compose;
 pub mod docker;
@@ -10,3 +11,4 @@ pub mod mounts;
 pub mod process;
 pub mod progress;
 pub mod systemd;
+pub mod user_namespace;

@@ -1,4 +1,5 @@
-//! The engine by hand: `rechown survey MAP ROOT…`, `rechown shift MAP JOURNAL ROOT…`, `rechown undo JOURNAL`.
+//! The engine by hand: `rechown survey MAP ROOT…`, `rechown shift MAP JOURNAL ROOT…`, `rechown undo JOURNAL`;
+//! `rechown done MAP JOURNAL ROOT…` fails unless the journal tells of that shift and the roots are as it left them.
 //! MAP is extents as `[u:|g:|b:]container:host:size`, separated by commas. `survey` and `shift` refuse what a
 //! policy may allow, unless told so: `shift+unmapped+strays+immutable+links`.
 
@@ -34,10 +35,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             let report = rechown::shift(roots, &maps(map)?, policy, Path::new(journal))?;
             serde_json::to_string_pretty(&report)?
         }
+        ("done", [map, journal, roots @ ..]) => {
+            if !rechown::is_done(roots, &maps(map)?, policy, Path::new(journal))? {
+                return Err("not done".into());
+            }
+            "true".to_owned()
+        }
         ("undo", [journal]) => serde_json::to_string_pretty(&rechown::undo(Path::new(journal))?)?,
         _ => {
             return Err(
-                "usage: rechown survey MAP ROOT… | shift MAP JOURNAL ROOT… | undo JOURNAL".into(),
+                "usage: rechown survey MAP ROOT… | shift|done MAP JOURNAL ROOT… | undo JOURNAL"
+                    .into(),
             );
         }
     };

@@ -165,7 +165,7 @@ fn begin(
     Ok(Report {
         sample,
         outside_links,
-        ..convert(&mut journal, path, way)?
+        ..convert(&mut journal, path, way, Start::Fresh)?
     })
 }
 
@@ -185,7 +185,7 @@ fn take_up(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error
     meter::begin(true, 0);
     Ok(Report {
         resumed: true,
-        ..convert(journal, path, way)?
+        ..convert(journal, path, way, Start::TakenUp)?
     })
 }
 
@@ -197,8 +197,15 @@ enum Way {
     Back,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Fresh,
+    /// The former run may have died with a file changed and not yet given back what that took from it.
+    TakenUp,
+}
+
 /// Runs the passes of a journal from wherever it is to the end.
-fn convert(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error> {
+fn convert(journal: &mut Journal, path: &Path, way: Way, start: Start) -> Result<Report, Error> {
     let roots = journal.head.roots();
     let (policy, liftable) = (journal.head.policy, Liftable::new(&journal.lists.fixed));
     let mut report = Report::default();
@@ -209,12 +216,14 @@ fn convert(journal: &mut Journal, path: &Path, way: Way) -> Result<Report, Error
             ..pass
         };
         let count = journal.head.done + 1;
-        let sides = Sides::new(&journal.head.after(count));
-        fragile::give_back(&journal.lists.fragile, &roots, Some(&sides), &mut report)?;
+        if start == Start::TakenUp {
+            let sides = Sides::new(&journal.head.after(count));
+            fragile::give_back(&journal.lists.fragile, &roots, Some(&sides), &mut report)?;
+            fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
+        }
         if way == Way::Back && count == journal.head.passes.len() {
             stray::restore(&journal.lists.strays, &roots, &liftable, &mut report)?;
         }
-        fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
         // Came after the survey. Left open, the journal still leads forward and back.
         if policy.unmapped == Unknown::Refuse && !report.unmapped.is_empty() {
             return Err(Error::Unmapped(report.unmapped));

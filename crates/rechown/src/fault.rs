@@ -3,11 +3,13 @@
 //! `BULKHEAD_FAULT_NO_XATTRAT` hides listxattrat(2).
 
 #[cfg(feature = "faults")]
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+#[cfg(feature = "faults")]
 pub(crate) fn chowned() {
-    use std::sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    };
     static LIMIT: LazyLock<Option<u64>> = LazyLock::new(|| {
         std::env::var("BULKHEAD_FAULT_AFTER_CHOWNS")
             .ok()?
@@ -27,7 +29,9 @@ pub(crate) fn chowned() {}
 
 #[cfg(feature = "faults")]
 pub(crate) fn no_xattrat() -> bool {
-    std::env::var_os("BULKHEAD_FAULT_NO_XATTRAT").is_some()
+    static SET: LazyLock<bool> =
+        LazyLock::new(|| std::env::var_os("BULKHEAD_FAULT_NO_XATTRAT").is_some());
+    *SET
 }
 
 #[cfg(not(feature = "faults"))]

@@ -1,9 +1,4 @@
-use crate::{
-    Error, Report,
-    pinned::Pinned,
-    roots::Root,
-    walk::{Entry, open_below},
-};
+use crate::{Error, Report, dir::open_below, pinned::Pinned, roots::Root, walk::Entry};
 use rustix::{
     fs::{Statx, StatxFlags},
     io::Errno,
@@ -33,7 +28,7 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn new(entry: &Entry<'_>, file: &Pinned) -> Self {
         Self {
-            root: entry.dir.root().index,
+            root: entry.dir.root.index,
             path: entry.dir.relative(entry.name),
             inode: file.stat.stx_ino,
             born: born(&file.stat),

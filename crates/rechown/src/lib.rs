@@ -25,13 +25,16 @@
 //! ```
 
 mod acl;
+mod batch;
 mod capability;
+mod dir;
 mod engine;
 mod error;
 mod examine;
 mod fault;
 mod fixed;
 mod fragile;
+pub mod idmapped;
 mod ids;
 mod journal;
 mod known;

@@ -1,8 +1,9 @@
-use crate::{OutsideLinks, Sample, stray::Stray, walk::Entry};
+use crate::{OutsideLinks, Sample, dir::Dir, stray::Stray, walk::Entry};
 use std::{
     collections::HashMap,
+    ffi::CStr,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// The files with several names met so far, by device and inode.
@@ -11,8 +12,11 @@ pub(crate) struct Links(Mutex<HashMap<File, Names>>);
 
 type File = (u32, u32, u64);
 
+/// As small as can be: a tree may hold millions.
 struct Names {
-    first: PathBuf,
+    /// The first one, and where.
+    dir: Arc<Dir>,
+    first: Box<CStr>,
     /// How many there are in all, and how many were met.
     all: u32,
     met: u32,
@@ -25,7 +29,7 @@ pub(crate) struct Note {
     /// It is on the source side.
     pub(crate) changes: bool,
     /// What the way back would mistake it for, if it is kept.
-    pub(crate) stray: Option<Stray>,
+    pub(crate) stray: Option<Box<Stray>>,
 }
 
 /// Which of its file's names an entry is. Of several threads only one gets to hear of the first and the last.
@@ -66,7 +70,8 @@ impl Links {
         }
         let mut links = self.lock();
         let names = links.entry(file(entry)).or_insert_with(|| Names {
-            first: entry.path(),
+            dir: Arc::clone(entry.dir),
+            first: entry.name.into(),
             all,
             met: 0,
             note: Note::default(),
@@ -86,18 +91,18 @@ impl Links {
 
     pub(crate) fn outside(self) -> Outside {
         let links = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut links: Vec<_> = links
-            .into_values()
-            .filter(|names| names.met < names.all)
-            .collect();
-        links.sort_unstable_by(|one, other| one.first.cmp(&other.first));
-        let mut outside = Outside::default();
-        for Names { first, note, .. } in links {
+        let unmet = links.into_values().filter(|names| names.met < names.all);
+        let (mut outside, mut changing) = (Outside::default(), Vec::new());
+        for names in unmet {
             outside.count += 1;
-            if note.changes {
-                outside.changing.add(|| first);
+            if names.note.changes {
+                changing.push(names.dir.path(&names.first));
             }
-            outside.strays.extend(note.stray);
+            outside.strays.extend(names.note.stray.map(|stray| *stray));
+        }
+        changing.sort_unstable();
+        for path in changing {
+            outside.changing.add(|| path);
         }
         outside
     }

@@ -201,7 +201,7 @@ impl Surveyor<'_> {
         let mistaken = verdict.ids.target || (changes && !self.disjoint);
         let kept = self.policy.outside_links == OutsideLinks::Keep;
         let stray = (kept && mistaken)
-            .then(|| verdict.stray(entry))
+            .then(|| verdict.stray(entry).map(Box::new))
             .transpose()?;
         self.links.note(entry, Note { changes, stray });
         Ok(())

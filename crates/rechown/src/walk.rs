@@ -1,22 +1,23 @@
-//! The parallel walk: every thread takes a directory from one stack, shows its entries to its own visitor
-//! and puts the directories in it on the stack. All names are looked up in an open directory, without
+//! The parallel walk: every thread takes a task from one stack, shows the entries it comes to to its own visitor
+//! and puts the directories among them on the stack. All names are looked up in an open directory, without
 //! following links or crossing mounts.
 
-use crate::{Error, meter, roots::Root};
+use crate::{
+    Error,
+    batch::Batch,
+    dir::{Dir, look, open_below},
+    meter,
+    roots::Root,
+};
 use rustix::{
-    fs::{
-        AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, openat2, statx,
-    },
+    fs::{FileType, RawDir, Statx, StatxFlags},
     io::Errno,
     process::{Resource, getrlimit},
 };
 use std::{
-    ffi::{CStr, CString, OsStr},
-    mem::MaybeUninit,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    ffi::{CStr, CString},
+    mem::{self, MaybeUninit},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     panic::resume_unwind,
     path::PathBuf,
     sync::{
@@ -26,11 +27,11 @@ use std::{
     thread,
 };
 
-/// Entries of one directory that go into the meter at once.
-const METERED: u64 = 1024;
-
 /// Bytes of directory entries asked of the kernel at once.
-const BATCH: usize = 1 << 17;
+const BUFFER: usize = 1 << 17;
+
+/// So many names of a shared directory are visited in a row.
+const PART: usize = 1 << 10;
 
 /// Sees every entry of its thread.
 pub(crate) trait Visitor: Send {
@@ -63,61 +64,23 @@ impl Entry<'_> {
     }
 }
 
-/// A directory's place in its tree, kept as names so that no descriptor need stay open for it.
-pub(crate) struct Dir {
-    parent: Option<Arc<Dir>>,
-    root: Root,
-    name: CString,
-    inode: u64,
-    mount: u64,
+/// What a thread does next.
+enum Task {
+    Directory(Named),
+    /// Some of the names in a large one.
+    Names(Arc<Shared>),
 }
 
-impl Dir {
-    pub(crate) fn root(&self) -> &Root {
-        &self.root
-    }
-
-    fn chain(&self) -> Vec<&Dir> {
-        let mut chain = vec![self];
-        while let Some(parent) = chain.last().and_then(|dir| dir.parent.as_deref()) {
-            chain.push(parent);
-        }
-        chain.pop();
-        chain.reverse();
-        chain
-    }
-
-    /// The path of `name` in the directory, from the root on.
-    pub(crate) fn relative(&self, name: &CStr) -> PathBuf {
-        let chain = self.chain();
-        let names = chain.iter().map(|dir| dir.name.as_c_str()).chain([name]);
-        names
-            .filter(|name| !name.is_empty())
-            .map(|name| OsStr::from_bytes(name.to_bytes()))
-            .collect()
-    }
-
-    pub(crate) fn path(&self, name: &CStr) -> PathBuf {
-        let relative = self.relative(name);
-        match relative.as_os_str().is_empty() {
-            true => self.root.path.to_path_buf(),
-            false => self.root.path.join(relative),
-        }
-    }
-}
-
-/// A long chain must not be dropped by recursion.
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let mut parent = self.parent.take();
-        while let Some(mut dir) = parent.and_then(Arc::into_inner) {
-            parent = dir.parent.take();
-        }
-    }
+/// Names that whoever is free visits part by part.
+struct Shared {
+    opened: Opened,
+    batch: Batch,
+    /// Where the next part begins.
+    next: AtomicUsize,
 }
 
 /// A directory that is known by name and not open yet.
-struct Task {
+struct Named {
     root: Root,
     parent: Option<Parent>,
     name: CString,
@@ -125,14 +88,29 @@ struct Task {
 
 struct Parent {
     dir: Arc<Dir>,
-    /// Shared by the siblings; none when too many are open.
+    /// None when too many are open.
     open: Option<Arc<Counted>>,
+}
+
+/// A directory and its descriptor.
+#[derive(Clone)]
+struct Opened {
+    dir: Arc<Dir>,
+    open: Arc<Counted>,
 }
 
 /// A descriptor that counts against the limit.
 struct Counted {
     fd: OwnedFd,
     count: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn new(fd: OwnedFd, count: &Arc<AtomicUsize>) -> Arc<Self> {
+        count.fetch_add(1, Ordering::Relaxed);
+        let count = Arc::clone(count);
+        Arc::new(Self { fd, count })
+    }
 }
 
 impl Drop for Counted {
@@ -151,6 +129,7 @@ struct Queue {
 struct Walk {
     queue: Mutex<Queue>,
     wake: Condvar,
+    threads: usize,
     open: Arc<AtomicUsize>,
     most_open: usize,
 }
@@ -160,10 +139,12 @@ pub(crate) fn walk<V: Visitor>(
     roots: &[Root],
     visitor: impl Fn() -> V + Sync,
 ) -> Result<Vec<V>, Error> {
-    let tasks = roots.iter().map(|root| Task {
-        root: root.clone(),
-        parent: None,
-        name: CString::default(),
+    let tasks = roots.iter().map(|root| {
+        Task::Directory(Named {
+            root: root.clone(),
+            parent: None,
+            name: CString::default(),
+        })
     });
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let walk = Walk {
@@ -172,16 +153,21 @@ pub(crate) fn walk<V: Visitor>(
             ..Queue::default()
         }),
         wake: Condvar::new(),
+        threads: thread::available_parallelism().map_or(1, usize::from),
         open: Arc::default(),
         most_open: usize::try_from(limit / 2).unwrap_or(usize::MAX).min(4096),
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let work = || {
-            let mut visitor = visitor();
-            walk.work(&mut visitor).map(|()| visitor)
+            let mut worker = Worker {
+                walk: &walk,
+                visitor: visitor(),
+                batch: Batch::default(),
+                found: Vec::new(),
+            };
+            worker.run().map(|()| worker.visitor)
         };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..walk.threads).map(|_| scope.spawn(work)).collect();
         let join = |worker: thread::ScopedJoinHandle<'_, _>| {
             worker.join().unwrap_or_else(|panic| resume_unwind(panic))
         };
@@ -190,24 +176,13 @@ pub(crate) fn walk<V: Visitor>(
 }
 
 impl Walk {
-    fn work(&self, visitor: &mut impl Visitor) -> Result<(), Error> {
-        let mut buffer = vec![MaybeUninit::uninit(); BATCH];
-        let mut found = Vec::new();
-        let mut task = self.next(&mut found, false);
-        while let Some(current) = task {
-            let done = self.directory(current, visitor, &mut buffer, &mut found);
-            if let Err(error) = done {
-                self.lock().stopped = true;
-                self.wake.notify_all();
-                return Err(error);
-            }
-            task = self.next(&mut found, true);
-        }
-        Ok(())
-    }
-
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.wake.notify_all();
     }
 
     /// Hands in what was found and waits for the next task; `None` when all is done.
@@ -237,119 +212,169 @@ impl Walk {
         }
     }
 
-    /// Visits a directory and all in it that is not one; the directories in it go to `found`.
-    fn directory(
-        &self,
-        task: Task,
-        visitor: &mut impl Visitor,
-        buffer: &mut [MaybeUninit<u8>],
-        found: &mut Vec<Task>,
-    ) -> Result<(), Error> {
-        let fd = match task.open() {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) if task.parent.is_some() => return Ok(()),
-            Err(Errno::XDEV) => {
-                visitor.boundary(task.path());
-                return Ok(());
+    /// Shares with all threads, if they are soon to run out of tasks.
+    fn offer(&self, shared: &Arc<Shared>) {
+        let mut queue = self.lock();
+        if queue.tasks.is_empty() {
+            let tasks = (1..self.threads).map(|_| Task::Names(Arc::clone(shared)));
+            queue.tasks.extend(tasks);
+            self.wake.notify_all();
+        }
+    }
+}
+
+/// One thread of a walk.
+struct Worker<'a, V> {
+    walk: &'a Walk,
+    visitor: V,
+    batch: Batch,
+    found: Vec<Task>,
+}
+
+impl<V: Visitor> Worker<'_, V> {
+    fn run(&mut self) -> Result<(), Error> {
+        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+        let mut task = self.walk.next(&mut self.found, false);
+        while let Some(current) = task {
+            let done = match current {
+                Task::Directory(named) => self.directory(named, &mut buffer),
+                Task::Names(shared) => self.shared(&shared),
+            };
+            if done.is_err() {
+                self.walk.stop();
+                return done;
             }
-            Err(error) => return Err(Error::io("open", || task.path())(error)),
-        };
-        let stat = look(fd.as_fd(), c"").map_err(Error::io("stat", || task.path()))?;
-        if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
-            return Err(Error::OldKernel);
+            task = self.walk.next(&mut self.found, true);
         }
-        let dir = Arc::new(Dir {
-            parent: task.parent.map(|parent| parent.dir),
-            root: task.root,
-            name: task.name,
-            inode: stat.stx_ino,
-            mount: stat.stx_mnt_id,
-        });
-        let names = self.entries(&dir, &fd, &stat, visitor, buffer)?;
-        if names.is_empty() {
-            return Ok(());
-        }
-        let few = self.open.load(Ordering::Relaxed) < self.most_open;
-        let open = few.then(|| {
-            self.open.fetch_add(1, Ordering::Relaxed);
-            let count = Arc::clone(&self.open);
-            Arc::new(Counted { fd, count })
-        });
-        found.extend(names.into_iter().map(|name| Task {
-            root: dir.root.clone(),
-            parent: Some(Parent {
-                dir: Arc::clone(&dir),
-                open: open.clone(),
-            }),
-            name,
-        }));
         Ok(())
     }
 
-    /// Visits the directory and what is in it, save directories: those are returned.
-    fn entries(
-        &self,
-        dir: &Arc<Dir>,
-        fd: &OwnedFd,
-        stat: &Statx,
-        visitor: &mut impl Visitor,
-        buffer: &mut [MaybeUninit<u8>],
-    ) -> Result<Vec<CString>, Error> {
-        let at = fd.as_fd();
-        let mut directories = Vec::new();
-        let mut visit = |name: &CStr, stat: &Statx| {
-            visitor.visit(&Entry {
-                dir,
-                at,
-                name,
-                stat,
-            })
-        };
-        visit(c"", stat)?;
-        let mut met = 1;
-        let mut entries = RawDir::new(at, buffer);
-        while let Some(entry) = entries.next() {
-            let entry = entry.map_err(Error::io("read", || dir.path(c"")))?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
+    /// Visits a directory and all in it that is not one; the directories in it are found.
+    fn directory(&mut self, named: Named, buffer: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
+        let fd = match named.open() {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) if named.parent.is_some() => return Ok(()),
+            Err(Errno::XDEV) => {
+                self.visitor.boundary(named.path());
+                return Ok(());
             }
-            if entry.file_type() == FileType::Directory {
-                directories.push(name.to_owned());
+            Err(error) => return Err(Error::io("open", || named.path())(error)),
+        };
+        let stat = look(fd.as_fd(), c"").map_err(Error::io("stat", || named.path()))?;
+        if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+            return Err(Error::OldKernel);
+        }
+        let opened = Opened {
+            dir: Arc::new(Dir {
+                parent: named.parent.map(|parent| parent.dir),
+                root: named.root,
+                name: named.name,
+                inode: stat.stx_ino,
+                mount: stat.stx_mnt_id,
+            }),
+            open: Counted::new(fd, &self.walk.open),
+        };
+        meter::add(1);
+        self.visitor.visit(&opened.entry(c"", &stat))?;
+        self.entries(&opened, buffer)
+    }
+
+    fn entries(&mut self, opened: &Opened, buffer: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
+        let mut entries = RawDir::new(&opened.open.fd, buffer);
+        let mut batch = mem::take(&mut self.batch);
+        loop {
+            let more = batch
+                .read(&mut entries)
+                .map_err(Error::io("read", || opened.dir.path(c"")))?;
+            if batch.len() > 2 * PART {
+                let shared = Arc::new(Shared {
+                    opened: opened.clone(),
+                    batch: mem::take(&mut batch),
+                    next: AtomicUsize::new(0),
+                });
+                self.walk.offer(&shared);
+                self.shared(&shared)?;
+            } else {
+                self.names(opened, batch.part(0..batch.len()))?;
+            }
+            if !more {
+                break;
+            }
+        }
+        self.batch = batch;
+        Ok(())
+    }
+
+    fn shared(&mut self, shared: &Shared) -> Result<(), Error> {
+        let all = shared.batch.len();
+        loop {
+            let start = shared.next.fetch_add(PART, Ordering::Relaxed);
+            if start >= all {
+                return Ok(());
+            }
+            let part = shared.batch.part(start..all.min(start + PART));
+            self.names(&shared.opened, part)?;
+        }
+    }
+
+    /// Visits what is not a directory.
+    fn names<'n>(
+        &mut self,
+        opened: &Opened,
+        names: impl Iterator<Item = (&'n CStr, FileType)>,
+    ) -> Result<(), Error> {
+        let (dir, at) = (&opened.dir, opened.open.fd.as_fd());
+        let mut met = 0;
+        for (name, kind) in names {
+            if kind == FileType::Directory {
+                self.find(opened, name);
                 continue;
             }
             met += 1;
-            if met == METERED {
-                meter::add(met);
-                met = 0;
-            }
             let stat = match look(at, name) {
                 Err(Errno::NOENT) => continue,
                 stat => stat.map_err(Error::io("stat", || dir.path(name)))?,
             };
             if FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory {
-                directories.push(name.to_owned());
+                self.find(opened, name);
             } else if stat.stx_mnt_id != dir.mount {
-                visitor.boundary(dir.path(name));
+                self.visitor.boundary(dir.path(name));
             } else {
-                let entry = Entry {
-                    dir,
-                    at,
-                    name,
-                    stat: &stat,
-                };
-                match visitor.visit(&entry) {
+                match self.visitor.visit(&opened.entry(name, &stat)) {
                     Err(error) if error.is_vanished() => {}
                     result => result?,
                 }
             }
         }
         meter::add(met);
-        Ok(directories)
+        Ok(())
+    }
+
+    fn find(&mut self, Opened { dir, open }: &Opened, name: &CStr) {
+        let few = self.walk.open.load(Ordering::Relaxed) <= self.walk.most_open;
+        self.found.push(Task::Directory(Named {
+            root: dir.root.clone(),
+            parent: Some(Parent {
+                dir: Arc::clone(dir),
+                open: few.then(|| Arc::clone(open)),
+            }),
+            name: name.to_owned(),
+        }));
     }
 }
 
-impl Task {
+impl Opened {
+    fn entry<'a>(&'a self, name: &'a CStr, stat: &'a Statx) -> Entry<'a> {
+        Entry {
+            dir: &self.dir,
+            at: self.open.fd.as_fd(),
+            name,
+            stat,
+        }
+    }
+}
+
+impl Named {
     fn path(&self) -> PathBuf {
         match &self.parent {
             None => self.root.path.to_path_buf(),
@@ -366,43 +391,4 @@ impl Task {
             Some(Parent { dir, open: None }) => open_below(dir.reopen()?.as_fd(), &self.name),
         }
     }
-}
-
-impl Dir {
-    /// Opens the directory again, name by name from its root.
-    fn reopen(&self) -> Result<OwnedFd, Errno> {
-        let mut fd = self.root.open()?;
-        for dir in self.chain() {
-            fd = open_below(fd.as_fd(), &dir.name)?;
-        }
-        match look(fd.as_fd(), c"")?.stx_ino == self.inode {
-            true => Ok(fd),
-            false => Err(Errno::NOENT),
-        }
-    }
-}
-
-/// Opens a directory; `XDEV` when another mount lies on it. The access time stays, where that is allowed.
-pub(crate) fn open_below(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-    match openat2(at, name, flags | OFlags::NOATIME, Mode::empty(), resolve) {
-        Err(Errno::PERM) => openat2(at, name, flags, Mode::empty(), resolve),
-        result => result,
-    }
-}
-
-fn look(at: BorrowedFd<'_>, name: &CStr) -> Result<Statx, Errno> {
-    let flags = match name.is_empty() {
-        true => AtFlags::EMPTY_PATH,
-        false => AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
-    };
-    let mask = StatxFlags::TYPE
-        | StatxFlags::MODE
-        | StatxFlags::NLINK
-        | StatxFlags::UID
-        | StatxFlags::GID
-        | StatxFlags::INO
-        | StatxFlags::MNT_ID;
-    statx(at, name, flags, mask)
 }

@@ -22,6 +22,9 @@ pub(crate) const WITH_IDS: [&CStr; 3] = [
 /// The longest list of names and the longest value the kernel hands out (`XATTR_LIST_MAX`).
 pub(crate) const MAX: usize = 65536;
 
+/// What nearly all of them fit in. The kernel allocates as much as it is offered, for every call anew.
+const SHORT: usize = 1024;
+
 /// A path to what `fd` holds, whatever became of its name; works for descriptors opened with `O_PATH`.
 pub(crate) fn proc_path(fd: BorrowedFd<'_>) -> Vec<u8> {
     let mut path = b"/proc/self/fd/".to_vec();
@@ -35,7 +38,7 @@ pub(crate) fn with_ids(
     name: &CStr,
     buffer: &mut [u8],
 ) -> Result<[bool; 3], Errno> {
-    match list(at, name, buffer) {
+    match short_first(buffer, |buffer| list(at, name, buffer)) {
         Ok(0) | Err(Errno::OPNOTSUPP) => Ok([false; 3]),
         Ok(length) => {
             let has = |name: &CStr| {
@@ -72,6 +75,19 @@ fn list(at: BorrowedFd<'_>, name: &CStr, buffer: &mut [u8]) -> Result<usize, Err
 
 /// The value of an attribute of the file `fd` holds.
 pub(crate) fn get(fd: impl AsFd, name: &CStr, buffer: &mut [u8]) -> Result<Vec<u8>, Errno> {
-    let length = getxattr(proc_path(fd.as_fd()), name, &mut *buffer)?;
+    let path = proc_path(fd.as_fd());
+    let length = short_first(buffer, |buffer| getxattr(&path, name, buffer))?;
     Ok(buffer[..length].to_owned())
+}
+
+/// Offers the call all of the buffer only when the start of it was too short.
+fn short_first(
+    buffer: &mut [u8],
+    call: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let short = buffer.len().min(SHORT);
+    match call(&mut buffer[..short]) {
+        Err(Errno::RANGE) => call(buffer),
+        result => result,
+    }
 }

@@ -152,6 +152,21 @@ fn a_list_of_many_named_users_is_translated_whole() {
     );
 }
 
+/// The names alone are longer than what the kernel is offered at first.
+#[test]
+fn an_attribute_is_found_among_many_others() {
+    let tree = Tree::new();
+    let file = tree.file("file", 0, 0);
+    for number in 10..30 {
+        let name = format!("user.{number}{}", "x".repeat(60));
+        rustix::fs::setxattr(&file, name, b"", rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    acl(&file, "u:5:r");
+    let expected = tree.shifted_manifest();
+    rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
+    assert_eq!(tree.manifest(), expected);
+}
+
 #[test]
 fn an_id_that_maps_to_itself_stays() {
     let tree = Tree::new();
@@ -220,6 +235,24 @@ fn a_mount_inside_the_tree_is_a_boundary() {
     assert_eq!(fs::metadata(other.join("file")).unwrap().uid(), 0);
     assert_eq!(fs::metadata(tree.path("mount")).unwrap().uid(), 0);
     assert_eq!(fs::metadata(tree.root()).unwrap().uid(), 100_000);
+}
+
+/// More names than are read at once, and by far enough to be shared among threads.
+#[test]
+fn a_large_directory_is_shifted_whole() {
+    let tree = Tree::new();
+    let long = "x".repeat(240);
+    for number in 0..3000 {
+        fs::write(tree.path(format!("{long}{number}")), "").unwrap();
+        fs::create_dir_all(tree.path(format!("{number}{long}/sub"))).unwrap();
+        fs::write(tree.path(format!("{number}")), "").unwrap();
+    }
+    let report =
+        rechown::shift(&[tree.root()], &maps(), Policy::default(), &tree.journal()).unwrap();
+    let counts = report.counts;
+    assert_eq!((counts.files, counts.directories), (6000, 6001));
+    assert_eq!(counts.entries, 12_001);
+    assert!(owners(&tree).iter().all(|owner| owner == "100000:100000"));
 }
 
 /// Two directories on each of many levels: the chain is longer than any path may be, and the second one

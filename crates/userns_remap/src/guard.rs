@@ -2,49 +2,21 @@
 //! finish or undo an interrupted change at the next boot, one before the engine and one after.
 
 use crate::paths::{HOLD, IN_PROGRESS, STATE};
-use anyhow::{Context, Result, bail};
-use host::{docker, files, systemd};
-use rustix::fs::{StatVfsMountFlags, statvfs};
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use anyhow::Result;
+use host::{boot, docker, files, systemd};
+use std::path::{Path, PathBuf};
 
-const UNITS: &str = "/etc/systemd/system";
 const EARLY: &str = "bulkhead-recover.service";
 const LATE: &str = "bulkhead-restart.service";
 
-/// Where the executable lies for the boot units: the one that Ansible shipped may be gone by then.
-/// A file system mounted `noexec` (a hardened /var) is passed over.
-fn executable() -> Result<PathBuf> {
-    for directory in [STATE, "/usr/local/libexec/bulkhead"] {
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {directory}"))?;
-        if !statvfs(directory)?
-            .f_flag
-            .contains(StatVfsMountFlags::NOEXEC)
-        {
-            return Ok(Path::new(directory).join("userns_remap"));
-        }
-    }
-    bail!(
-        "{STATE} and /usr/local/libexec are both mounted noexec: a reboot in the middle could not be recovered"
-    )
-}
-
 fn drop_in(unit: &str) -> PathBuf {
-    Path::new(UNITS).join(format!("{unit}.d/50-bulkhead.conf"))
+    boot::unit(&format!("{unit}.d/50-bulkhead.conf"))
 }
 
-fn wants() -> [(PathBuf, &'static str); 2] {
-    let link = |target: &str, unit| {
-        Path::new(UNITS)
-            .join(format!("{target}.target.wants"))
-            .join(unit)
-    };
+fn wants() -> [PathBuf; 2] {
     [
-        (link("sysinit", EARLY), EARLY),
-        (link("multi-user", LATE), LATE),
+        boot::link("sysinit.target", "wants", EARLY),
+        boot::link("multi-user.target", "wants", LATE),
     ]
 }
 
@@ -88,43 +60,37 @@ fn late(executable: &Path) -> String {
 /// Puts the condition and the boot units in place. `needs` are paths that have to be mounted before the
 /// recovery can run.
 pub fn install(needs: &[PathBuf]) -> Result<()> {
-    let executable = executable()?;
-    files::write_atomic(&executable, &fs::read("/proc/self/exe")?, 0o700)?;
+    let executable = boot::executable(STATE.as_ref(), "userns_remap")?;
+    boot::install_executable(&executable)?;
     for unit in docker::UNITS {
         let path = drop_in(unit);
-        make_parent(&path)?;
+        boot::make_parent(&path)?;
         files::write_atomic(
             &path,
             format!("[Unit]\nConditionPathExists=!{HOLD}\n").as_bytes(),
             0o644,
         )?;
     }
-    let units = Path::new(UNITS);
-    files::write_atomic(
-        &units.join(EARLY),
-        early(&executable, needs).as_bytes(),
-        0o644,
-    )?;
-    files::write_atomic(&units.join(LATE), late(&executable).as_bytes(), 0o644)?;
-    for (link, unit) in wants() {
-        make_parent(&link)?;
-        files::remove_optional(&link)?;
-        symlink(units.join(unit), &link)
-            .with_context(|| format!("cannot make {}", link.display()))?;
+    let early = early(&executable, needs);
+    files::write_atomic(&boot::unit(EARLY), early.as_bytes(), 0o644)?;
+    let late = late(&executable);
+    files::write_atomic(&boot::unit(LATE), late.as_bytes(), 0o644)?;
+    for link in wants() {
+        boot::write_link(&link)?;
     }
     systemd::daemon_reload()
 }
 
 /// Takes all of it away again.
 pub fn remove() -> Result<()> {
-    for (link, _) in wants() {
-        remove_with_parent(&link)?;
+    for link in wants() {
+        boot::remove_with_parent(&link)?;
     }
     for unit in [EARLY, LATE] {
-        files::remove_optional(&Path::new(UNITS).join(unit))?;
+        files::remove_optional(&boot::unit(unit))?;
     }
     for unit in docker::UNITS {
-        remove_with_parent(&drop_in(unit))?;
+        boot::remove_with_parent(&drop_in(unit))?;
     }
     systemd::daemon_reload()
 }
@@ -137,18 +103,4 @@ pub fn hold() -> Result<()> {
 /// The engine may start again.
 pub fn release() -> Result<()> {
     files::remove_optional(HOLD.as_ref())
-}
-
-fn make_parent(path: &Path) -> Result<()> {
-    let parent = path.parent().context("no parent")?;
-    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))
-}
-
-/// The directory goes too where nothing else is in it.
-fn remove_with_parent(path: &Path) -> Result<()> {
-    files::remove_optional(path)?;
-    if let Some(parent) = path.parent() {
-        let _ = fs::remove_dir(parent);
-    }
-    Ok(())
 }

@@ -13,10 +13,14 @@ pub struct Args {
     pub from: Option<Side>,
     pub to: Option<Side>,
     pub state: State,
+    pub strategy: Strategy,
+    pub mount_at: Option<PathBuf>,
+    pub services: Option<Vec<String>>,
     pub unmapped: OrKeep,
     pub immutable: OrLift,
     pub outside_links: OrKeep,
     pub allow_dangerous_path: bool,
+    pub allow_exposed_path: bool,
     pub verify: Verify,
 }
 
@@ -62,6 +66,13 @@ pub enum State {
     Shifted,
     Verified,
     Restored,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    Shift,
+    Idmap,
 }
 
 impl Args {
@@ -114,6 +125,20 @@ pub fn spec() -> Spec {
                 .help("Shift, only look whether all is shifted, or take the last shift back"),
         )
         .option(
+            Opt::str("strategy")
+                .choices(["shift", "idmap"])
+                .default("shift")
+                .help("Change the owners on disk, or mount the tree so that it shows them changed"),
+        )
+        .option(
+            Opt::path("mount_at")
+                .help("With idmap, the directory that shows the tree; path itself if unset"),
+        )
+        .option(
+            Opt::list("services", Kind::Str)
+                .help("With idmap, units that must not start without the mount; docker.service if unset and to is docker"),
+        )
+        .option(
             Opt::str("unmapped")
                 .choices(["fail", "keep"])
                 .default("fail")
@@ -135,6 +160,11 @@ pub fn spec() -> Spec {
             Opt::bool("allow_dangerous_path")
                 .default(false)
                 .help("Shift even a directory of the system, or somebody's home"),
+        )
+        .option(
+            Opt::bool("allow_exposed_path")
+                .default(false)
+                .help("With idmap, take even a tree that is in reach of local users on disk"),
         )
         .option(
             Opt::str("verify")

@@ -2,14 +2,18 @@
 
 mod apply;
 mod args;
+mod idmapped;
 mod observe;
 mod plan;
 mod present;
 
 use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Result, ensure};
-use args::{Args, State, Verify};
-use host::progress::{self, Now, Teller};
+use args::{Args, State, Strategy, Verify};
+use host::{
+    progress::{self, Now, Teller},
+    user_namespace,
+};
 use idmap::IdMaps;
 use observe::Tree;
 use plan::Plan;
@@ -23,6 +27,22 @@ const STATE: &str = "/var/lib/bulkhead";
 const RECORDS: &str = "/var/lib/bulkhead/rechown";
 
 fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [idmapped::MOUNT, record] => idmapped::mount_at_boot(record),
+        [user_namespace::HOLD] => user_namespace::hold(),
+        _ => return module(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn module() -> ExitCode {
     Module::new(args::spec())
         .version(env!("CARGO_PKG_VERSION"))
         .keep_result_at(Path::new(STATE).join("volume_rechown.result.json"))
@@ -66,6 +86,9 @@ fn tell(invocation: &Invocation, to_file: bool) -> Teller {
 
 /// What a run would do, or whether it has nothing to do.
 fn look(args: &Args) -> Result<Outcome> {
+    if args.strategy == Strategy::Idmap {
+        return idmapped::look(args, &shown_tree(args)?, maps(args)?);
+    }
     let (tree, plan) = prepare(args)?;
     let progress = tree.record.as_ref().map(|record| record.progress);
     let begun = matches!(progress, Some(Progress::Begun | Progress::UndoBegun));
@@ -85,6 +108,10 @@ fn look(args: &Args) -> Result<Outcome> {
 /// The engine surveys the tree itself and refuses what [`look`] would.
 fn change(args: &Args, invocation: &mut Invocation) -> Result<Outcome, Failure> {
     let refuse = |error| present::failure(error, false);
+    if args.strategy == Strategy::Idmap {
+        let tree = shown_tree(args).map_err(refuse)?;
+        return idmapped::change(args, &tree, maps(args)?, invocation).map_err(refuse);
+    }
     let (tree, plan) = prepare(args).map_err(refuse)?;
     let report = apply::run(&plan, &tree, args.policy(), RECORDS.as_ref())
         .map_err(|error| present::failure(error, apply::is_half_done(&tree)))?;
@@ -95,10 +122,12 @@ fn change(args: &Args, invocation: &mut Invocation) -> Result<Outcome, Failure> 
 }
 
 fn prepare(args: &Args) -> Result<(Tree, Plan)> {
-    let tree = observe::tree(&args.path, RECORDS.as_ref())?;
-    if args.state != State::Restored {
-        plan::check_path(&tree.path, &observe::homes()?, args.allow_dangerous_path)?;
-    }
+    ensure!(
+        args.mount_at.is_none() && args.services.is_none(),
+        "mount_at and services are for strategy=idmap only"
+    );
+    let tree = tree(args)?;
+    idmapped::check_unmapped(&tree)?;
     let maps = maps(args)?;
     let mut plan = plan::from_record(args.state, maps.as_ref(), tree.record.as_ref())?;
     if let (Plan::Shift(maps), Verify::Root) = (&plan, args.verify)
@@ -107,6 +136,22 @@ fn prepare(args: &Args) -> Result<(Tree, Plan)> {
         plan = Plan::Nothing;
     }
     Ok((tree, plan))
+}
+
+fn tree(args: &Args) -> Result<Tree> {
+    let tree = observe::tree(&args.path, RECORDS.as_ref())?;
+    if args.state != State::Restored {
+        plan::check_path(&tree.path, &observe::homes()?, args.allow_dangerous_path)?;
+    }
+    Ok(tree)
+}
+
+/// What would mount a tree that is gone must not hold its services for ever.
+fn shown_tree(args: &Args) -> Result<Tree> {
+    match args.state == State::Restored && !args.path.exists() {
+        true => Ok(observe::gone(&args.path, RECORDS.as_ref())),
+        false => tree(args),
+    }
 }
 
 fn maps(args: &Args) -> Result<Option<IdMaps>> {

@@ -90,7 +90,7 @@ pub fn tree(path: &Path, state: &Path) -> Result<Tree> {
         bail!("{} is not a directory", path.display());
     }
     let path = fs::canonicalize(path).with_context(context)?;
-    let journal = journal(&path, state);
+    let journal = record_of(&path, state);
     let record = rechown::recorded(&journal)?;
     Ok(Tree {
         path,
@@ -99,8 +99,17 @@ pub fn tree(path: &Path, state: &Path) -> Result<Tree> {
     })
 }
 
-/// A name of fixed length: a path may be longer than a name can be.
-fn journal(path: &Path, state: &Path) -> PathBuf {
+/// A tree that is gone, of which there may still be records.
+pub fn gone(path: &Path, state: &Path) -> Tree {
+    Tree {
+        path: path.to_owned(),
+        journal: record_of(path, state),
+        record: None,
+    }
+}
+
+/// The file in `state` for a tree. Its name is of fixed length: a path may be longer than a name can be.
+pub fn record_of(path: &Path, state: &Path) -> PathBuf {
     let digest = Sha256::digest(path.as_os_str().as_bytes());
     let mut name = String::new();
     for byte in digest {
@@ -117,10 +126,10 @@ mod tests {
     #[test]
     fn every_path_has_a_journal_of_its_own() {
         let state = Path::new("/var/lib/bulkhead/rechown");
-        let one = journal("/srv/www".as_ref(), state);
+        let one = record_of("/srv/www".as_ref(), state);
         assert_eq!(one.parent(), Some(state));
         assert_eq!(one.file_name().unwrap().len(), 64);
-        assert_ne!(one, journal("/srv/www2".as_ref(), state));
+        assert_ne!(one, record_of("/srv/www2".as_ref(), state));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The executable on real trees, each test with a /var/lib/bulkhead, /run/bulkhead and accounts of its own.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod machine;
+
 use serde_json::{Value, json};
 use std::{
     fs,
