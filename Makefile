@@ -20,8 +20,11 @@ build: export RUSTC := /usr/bin/rustc
 build: export CARGO_TARGET_DIR := target/$(ARCH)
 endif
 OUT = $${CARGO_TARGET_DIR:-target}/$(TRIPLE)
+# How long each fuzz target runs.
+SECONDS ?= 60
+FUZZ = --fuzz-dir tests/fuzz --features libfuzzer parsers
 
-.PHONY: build faults demo test compliance soak bench lint clean
+.PHONY: build faults demo test compliance soak fuzz bench lint clean
 
 build: ## the executables, static, in plugins/module_bin
 	@$(PREPARE) build
@@ -46,10 +49,24 @@ compliance: ## the module protocol beside a real AnsibleModule
 	cargo build --quiet --target $(TRIPLE) -p ansible-module --example from_spec
 	python tests/compliance/run.py --exe $(OUT)/debug/examples/from_spec
 
-soak: ## the long matrix of crashes and reboots
+soak: ## the long matrix of crashes and reboots; the shift engine killed, led astray and with a million files
 	@$(PREPARE) test
 	@$(MAKE) --no-print-directory build faults
-	@$(PYTHON) tests/tools/suites.py soak
+	@$(PYTHON) tests/tools/suites.py soak torture soak-shift
+
+# Link-time optimisation would lose the marks of coverage, and with them the link.
+fuzz: export CARGO_PROFILE_RELEASE_LTO := off
+fuzz: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 3
+fuzz: export CARGO_PROFILE_RELEASE_STRIP := none
+fuzz: ## every parser in turn, SECONDS=60 each; with a nightly compiler and cargo-fuzz
+	@$(PREPARE) fuzz
+	cargo +nightly fuzz build $(FUZZ)
+	@for seeds in tests/fuzz/seeds/*; do \
+	    target=$$(basename $$seeds) found=build/fuzz/$$(basename $$seeds); \
+	    echo "===== $$target"; mkdir -p $$found; \
+	    FUZZ_TARGET=$$target cargo +nightly fuzz run $(FUZZ) $$found $$seeds -- \
+	        -max_total_time=$(SECONDS) -artifact_prefix=$$found- -print_final_stats=1 -verbosity=0; \
+	done
 
 bench: ## the shift engine beside its peers, in minutes or, with SIZE=full, in many; see tests/bench/bench.py
 	@$(PREPARE) bench

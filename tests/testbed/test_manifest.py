@@ -42,6 +42,34 @@ class ManifestTest(unittest.TestCase):
         subprocess.run(["setcap", "-n", "165536", "cap_net_raw+ep", self.tree / "capable"], check=True)
         self.assertEqual(self.read()["capable"]["capability"]["rootid"], 165536)
 
+    def test_flags_are_read_as_lsattr_prints_them(self):
+        subprocess.run(["chattr", "+ad", self.tree / "acl"], check=True)
+        self.addCleanup(subprocess.run, ["chattr", "-a", self.tree / "acl"], check=True)
+        self.assertEqual(self.read()["acl"]["flags"], "ad")
+
+    def test_what_lies_elsewhere_between_holes_is_another_content(self):
+        digests = set()
+        for place in (0, 1 << 20, (1 << 40) - 4):
+            with open(self.tree / "sparse", "wb") as file:
+                file.seek(place)
+                file.write(b"data")
+                file.truncate(1 << 40)
+            digests.add(self.read()["sparse"]["sha256"])
+        self.assertEqual(len(digests), 3)
+
+    def test_no_path_is_too_long(self):
+        at = os.open(self.tree, os.O_RDONLY)
+        for _ in range(30):
+            os.mkdir("n" * 200, dir_fd=at)
+            at = manifest.step(at, "n" * 200)
+        os.close(at)
+        self.assertIn("/".join(["n" * 200] * 30), self.read())
+
+    def test_translation_by_extents_tells_users_from_groups(self):
+        users, groups = [(0, 1000, 6), (6, 5000, 65530)], [(0, 9000, 65536)]
+        shifted = manifest.translate_by(self.read(), users, groups)
+        self.assertEqual([shifted["both"][kind] for kind in ("uid", "gid")], [5993, 9005])
+
     def test_translation_moves_every_id(self):
         subprocess.run(["setcap", "-n", "999", "cap_net_raw+ep", self.tree / "capable"], check=True)
         before = self.read()

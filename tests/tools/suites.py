@@ -50,26 +50,35 @@ def junit(_status, _log, report):
     return len(cases) - len(bad) - len(skipped), len(bad)
 
 
-def pytest(path, *options, minutes=15):
+def pytest(path, *options, minutes=15, environment=None):
     always = ["-q", "-p", "no:cacheprovider", "--junitxml={xml}"]
-    return Suite(["python", "-m", "pytest", *always, *options, path], junit, minutes)
+    variables = [f"{name}={value}" for name, value in (environment or {}).items()]
+    return Suite(["env", *variables, "python", "-m", "pytest", *always, *options, path], junit, minutes)
 
 
+RUST_TESTS = lines(r"^test result: \w+\. (\d+) passed; (\d+) failed")
 # One worker to a host.
 HOSTS_SIDE_BY_SIDE = ("-n", "2")
 SUITES = {
     "lint": Suite(["make", "-s", "lint"], whole),
-    "cargo": Suite(["cargo", "test", "--workspace", "--no-fail-fast"],
-                   lines(r"^test result: \w+\. (\d+) passed; (\d+) failed")),
+    "cargo": Suite(["cargo", "test", "--workspace", "--no-fail-fast"], RUST_TESTS),
     "compliance": Suite(["make", "-s", "compliance"], whole),
     "ansible": pytest("tests/ansible"),
     "testbed": pytest("tests/testbed"),
+    # The older report has room for the reasons behind the table of peers.
+    "shift": pytest("tests/shift", "-o", "junit_family=legacy"),
     "molecule-default": Suite(["molecule", "test"], whole),
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
     "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=25),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
-ON_DEMAND = {"soak": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, "-m", "soak", minutes=600)}
+# What a short run only samples.
+MORE = ["BULKHEAD_KILLS=300", "BULKHEAD_SWAPPED_SHIFTS=10000", "PROPTEST_CASES=20000"]
+ON_DEMAND = {
+    "soak": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, "-m", "soak", minutes=600),
+    "torture": Suite(["env", *MORE, "cargo", "test", "-p", "rechown", "--no-fail-fast"], RUST_TESTS, minutes=60),
+    "soak-shift": pytest("tests/shift", "-k", "very_many", minutes=60, environment={"BULKHEAD_WIDE": "1000000"}),
+}
 
 
 def main():

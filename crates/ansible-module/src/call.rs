@@ -90,7 +90,7 @@ fn from_file(path: &Path) -> Result<Call, String> {
     from_json(&text)
 }
 
-fn from_json(text: &[u8]) -> Result<Call, String> {
+pub(crate) fn from_json(text: &[u8]) -> Result<Call, String> {
     let value =
         serde_json::from_slice(text).map_err(|e| format!("the arguments are not JSON: {e}"))?;
     let Value::Object(mut params) = value else {

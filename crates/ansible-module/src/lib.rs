@@ -5,6 +5,9 @@ mod censor;
 mod coerce;
 mod console;
 mod expand;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod help;
 mod invocation;
 mod kept;

@@ -161,7 +161,7 @@ fn change_range(name: &str, range: SubRange, flag: &str) -> Result<()> {
         .map(drop)
 }
 
-fn parse(text: &str) -> impl Iterator<Item = Account> {
+pub(crate) fn parse(text: &str) -> impl Iterator<Item = Account> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();

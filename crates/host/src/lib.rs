@@ -7,6 +7,9 @@ pub mod command;
 pub mod compose;
 pub mod docker;
 pub mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mounts;
 pub mod process;
 pub mod progress;

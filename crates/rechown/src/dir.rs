@@ -1,6 +1,6 @@
 use crate::roots::Root;
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat2, statx},
+    fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat, openat2, statx},
     io::Errno,
 };
 use std::{
@@ -82,6 +82,13 @@ pub(crate) fn open_below(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Err
         Err(Errno::PERM) => openat2(at, name, flags, Mode::empty(), resolve),
         result => result,
     }
+}
+
+/// Holds an entry, itself if a symbolic link, without opening it in earnest: that has effects on devices and
+/// FIFOs, and mounts what is mounted on demand.
+pub(crate) fn hold(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(at, name, flags, Mode::empty())
 }
 
 /// What a walk has to know of an entry.

@@ -6,7 +6,8 @@ use crate::{
     journal::{Head, Journal, Note, with_suffix},
     meter,
     roots::{self, Root},
-    shift as pass, stray,
+    shift as pass,
+    stray::{self, Left},
     survey::{self, Survey},
 };
 use std::{
@@ -133,7 +134,7 @@ fn pending(journal: &Path) -> Result<Option<Journal>, Error> {
 }
 
 fn fresh(roots: &[Root], maps: &IdMaps, policy: Policy, path: &Path) -> Result<Report, Error> {
-    let survey = survey::run(roots, maps, policy)?;
+    let survey = survey::run(roots, maps, policy, &Left::new())?;
     match survey.refusal() {
         Some(refusal) => Err(refusal),
         None => begin(roots, maps, survey, |_| (), path, Way::There),
@@ -157,15 +158,27 @@ fn begin(
     // The passes see ids on their way, and the last one none that were kept.
     let sample = mem::take(&mut survey.sample);
     let outside_links = mem::take(&mut survey.outside_links);
-    let entries = survey.counts.entries;
+    let unmapped = mem::take(&mut survey.unmapped);
+    let (counts, already) = (survey.counts.clone(), survey.target.count);
     let mut journal = Journal::new(maps, roots, survey)?;
     complete(&mut journal);
     journal.write(path)?;
-    meter::begin(true, entries * journal.head.passes.len() as u64);
-    Ok(Report {
+    let passes = journal.head.passes.len();
+    meter::begin(true, counts.entries * passes as u64);
+    let report = Report {
         sample,
         outside_links,
         ..convert(&mut journal, path, way, Start::Fresh)?
+    };
+    Ok(match passes {
+        1 => report,
+        // The last of several has not changed all that was.
+        _ => Report {
+            counts,
+            already,
+            unmapped,
+            ..report
+        },
     })
 }
 
@@ -208,9 +221,13 @@ enum Start {
 fn convert(journal: &mut Journal, path: &Path, way: Way, start: Start) -> Result<Report, Error> {
     let roots = journal.head.roots();
     let (policy, liftable) = (journal.head.policy, Liftable::new(&journal.lists.fixed));
+    let left = match way {
+        Way::There => Left::new(),
+        Way::Back => stray::untouched(&journal.lists.strays, &roots)?,
+    };
     let mut report = Report::default();
     while let Some(maps) = journal.head.passes.get(journal.head.done) {
-        let pass = pass::run(&roots, maps, policy.outside_links, &liftable)?;
+        let pass = pass::run(&roots, maps, policy.outside_links, &liftable, &left)?;
         report = Report {
             changed: report.changed || pass.changed,
             ..pass
@@ -218,10 +235,13 @@ fn convert(journal: &mut Journal, path: &Path, way: Way, start: Start) -> Result
         let count = journal.head.done + 1;
         if start == Start::TakenUp {
             let sides = Sides::new(&journal.head.after(count));
-            fragile::give_back(&journal.lists.fragile, &roots, Some(&sides), &mut report)?;
+            let fragile = &journal.lists.fragile;
+            fragile::give_back(fragile, &roots, Some(&sides), &liftable, &mut report)?;
             fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
         }
         if way == Way::Back && count == journal.head.passes.len() {
+            let rootless = &journal.lists.rootless;
+            fragile::give_roots_back(rootless, &roots, &liftable, &mut report)?;
             stray::restore(&journal.lists.strays, &roots, &liftable, &mut report)?;
         }
         // Came after the survey. Left open, the journal still leads forward and back.
@@ -276,11 +296,12 @@ fn take_back(journal: &Path, roots: Option<Vec<Root>>) -> Result<Report, Error> 
 /// Begins the undo of a complete shift under a journal of its own.
 fn carry_back(shift: Journal, roots: &[Root], undo: &Path) -> Result<Report, Error> {
     let maps = shift.head.maps.invert();
-    let survey = survey::run(roots, &maps, shift.head.policy.of_undo())?;
+    let left = stray::untouched(&shift.lists.strays, &shift.head.roots())?;
+    let survey = survey::run(roots, &maps, shift.head.policy.of_undo(), &left)?;
     match survey.immutable_refusal() {
         Some(refusal) => Err(refusal),
         None => {
-            let complete = |journal: &mut Journal| journal.take_strays(shift);
+            let complete = |journal: &mut Journal| journal.take_over(shift);
             begin(roots, &maps, survey, complete, undo, Way::Back)
         }
     }
@@ -297,7 +318,7 @@ fn abandon(journal: &mut Journal, path: &Path) -> Result<Report, Error> {
     let mut report = Report::default();
     while let Some(last) = journal.head.left.and_then(|left| left.checked_sub(1)) {
         let maps = journal.head.passes[last].invert();
-        let pass = pass::run(&roots, &maps, OutsideLinks::Shift, &liftable)?;
+        let pass = pass::run(&roots, &maps, OutsideLinks::Shift, &liftable, &Left::new())?;
         report = Report {
             changed: report.changed || pass.changed,
             ..pass
@@ -305,7 +326,7 @@ fn abandon(journal: &mut Journal, path: &Path) -> Result<Report, Error> {
         roots::sync(&roots)?;
         journal.head.note(path, Note::Undone)?;
     }
-    fragile::give_back(&journal.lists.fragile, &roots, None, &mut report)?;
+    fragile::give_back(&journal.lists.fragile, &roots, None, &liftable, &mut report)?;
     stray::restore(&journal.lists.strays, &roots, &liftable, &mut report)?;
     fixed::give_back(&journal.lists.fixed, &roots, &mut report)?;
     roots::sync(&roots)?;

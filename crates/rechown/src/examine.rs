@@ -53,9 +53,14 @@ pub(crate) fn examine<'a>(
         xattr::with_ids(entry.at, entry.name, buffer).map_err(fail("list the attributes of"))?;
     for (name, _) in xattr::WITH_IDS.into_iter().zip(has).filter(|(_, has)| *has) {
         let file = verdict.pin(entry)?;
-        let old = file
-            .get(name, buffer)
-            .map_err(fail("read the attributes of"))?;
+        let old = match file.get(name, buffer) {
+            // They were listed by name, and another file may have had that for a moment.
+            Err(Errno::NODATA) => {
+                verdict.file = Some(file);
+                continue;
+            }
+            old => old.map_err(fail("read the attributes of"))?,
+        };
         let new = match name == CAPABILITY {
             true => capability::translate(&old, &mut verdict.ids),
             false => acl::translate(&old, &mut verdict.ids),
@@ -91,7 +96,9 @@ impl Verdict<'_> {
 
     /// What the change of owner takes from the file, if it does.
     pub(crate) fn fragile(&mut self, entry: &Entry<'_>) -> Result<Option<Fragile>, Error> {
-        let loses_capability = self.chowns() && self.capability().is_some();
+        // A change of its root alone can lose it, too: that of the host is as none.
+        let changes = |capability: &Attribute| self.chowns() || capability.old != capability.new;
+        let loses_capability = self.capability().is_some_and(changes);
         if !loses_capability && !self.loses_set_id(entry) {
             return Ok(None);
         }
@@ -151,7 +158,7 @@ impl Verdict<'_> {
         }
         for attribute in &self.attributes {
             if attribute.name == CAPABILITY {
-                counts.capabilities += 1;
+                counts.capabilities += u64::from(self.chowns() || attribute.new != attribute.old);
             } else {
                 counts.acls += u64::from(attribute.new != attribute.old);
             }
@@ -165,7 +172,9 @@ impl Verdict<'_> {
         let fail = |doing| Error::io(doing, || entry.path());
         let plain = self.attributes.is_empty() && !self.loses_set_id(entry);
         if plain && !is_fixed(entry.stat) {
-            return chown(entry.at, entry.name, self.uid, self.gid)
+            let held = entry.held.ok_or(Errno::BADF);
+            return held
+                .and_then(|held| chown(held, self.uid, self.gid))
                 .map_err(fail("change the owner of"));
         }
         let file = self.pin(entry)?;

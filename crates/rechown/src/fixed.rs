@@ -85,6 +85,18 @@ impl Liftable {
         Self(fixed.iter().map(|fixed| fixed.known.inode).collect())
     }
 
+    /// Does something to a file while its flags are lifted, if it has any and may be without.
+    pub(crate) fn lifted(
+        &self,
+        file: &Pinned,
+        change: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let lifted = self.lift(file)?;
+        let changed = change();
+        lifted.put_back()?;
+        changed
+    }
+
     /// Lifts the flags of a file, if it has any and may be without.
     pub(crate) fn lift(&self, file: &Pinned) -> Result<Lifted, Errno> {
         if !is_fixed(&file.stat) || !self.0.contains(&file.stat.stx_ino) {

@@ -3,7 +3,12 @@
 //! which is as long as the tree has entries that need one.
 
 use crate::{
-    Error, IdMaps, Policy, Survey, fixed::Fixed, fragile::Fragile, place::Place, roots::Root,
+    Error, IdMaps, Policy, Survey,
+    fixed::Fixed,
+    fragile::{self, Fragile},
+    known::Known,
+    place::Place,
+    roots::Root,
     stray::Stray,
 };
 use serde::{Deserialize, Serialize};
@@ -58,6 +63,9 @@ pub(crate) struct Lists {
     pub(crate) fragile: Vec<Fragile>,
     pub(crate) strays: Vec<Stray>,
     pub(crate) fixed: Vec<Fixed>,
+    /// Only of an undo: those whose capabilities have lost their roots in the shift.
+    #[serde(default)]
+    pub(crate) rootless: Vec<Fragile>,
 }
 
 #[derive(Debug)]
@@ -144,14 +152,15 @@ impl Head {
         }
     }
 
-    /// Notes how far it is, on the disk too. What a crash has left of a line is ended first.
+    /// Notes how far it is, on the disk too. What a crash has left of a line is ended first, and so that it never
+    /// counts, not even where it lacks nothing but its end.
     pub(crate) fn note(&mut self, path: &Path, note: Note) -> Result<(), Error> {
         let write = || {
             let mut file = OpenOptions::new().read(true).append(true).open(path)?;
             let mut last = [b'\n'];
             file.seek(SeekFrom::End(-1))?;
             file.read_exact(&mut last)?;
-            let start = if last == *b"\n" { "" } else { "\n" };
+            let start = if last == *b"\n" { "" } else { "?\n" };
             file.write_all(format!("{start}{}\n", note.word()).as_bytes())?;
             file.sync_all()
         };
@@ -180,21 +189,32 @@ impl Journal {
                 fragile: survey.fragile,
                 strays: survey.strays,
                 fixed: survey.fixed,
+                rootless: Vec::new(),
             },
         })
     }
 
     /// Takes over the strays of the shift whose undo this is; a root that is gone took its own along.
-    pub(crate) fn take_strays(&mut self, shift: Self) {
-        for mut stray in shift.lists.strays {
-            let path = |place: &Place| place.path.clone();
-            let place = shift.head.places.get(stray.known.root).map(path);
-            let mut places = self.head.places.iter().map(path);
-            if let Some(root) = places.position(|root| Some(root) == place) {
-                stray.known.root = root;
-                self.lists.strays.push(stray);
-            }
-        }
+    /// Takes over what an undo has to know of the shift, as far as it is in the undo's roots.
+    pub(crate) fn take_over(&mut self, shift: Self) {
+        let path = |place: &Place| place.path.clone();
+        let places: Vec<_> = self.head.places.iter().map(path).collect();
+        let here = |known: &mut Known| {
+            let place = shift.head.places.get(known.root).map(path);
+            let root = places.iter().position(|root| Some(root) == place.as_ref());
+            known.root = root.unwrap_or_default();
+            root.is_some()
+        };
+        let Lists {
+            mut strays,
+            fragile,
+            ..
+        } = shift.lists;
+        strays.retain_mut(|stray| here(&mut stray.known));
+        let mut rootless = fragile::without_root(fragile, &shift.head.maps);
+        rootless.retain_mut(|fragile| here(&mut fragile.known));
+        self.lists.strays.extend(strays);
+        self.lists.rootless = rootless;
     }
 
     pub(crate) fn load(path: &Path) -> Result<Option<Self>, Error> {

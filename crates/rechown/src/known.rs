@@ -37,7 +37,10 @@ impl Known {
 
     /// The file, or `None` when it is gone or another took its place.
     pub(crate) fn find(&self, root: &Root) -> Result<Option<Pinned>, Errno> {
-        let mut at = root.open()?;
+        let mut at = match root.open() {
+            Err(Errno::NOENT) => return Ok(None),
+            at => at?,
+        };
         let mut names: Vec<_> = self.path.iter().map(c_string).collect();
         let name = names.pop().unwrap_or_default();
         for name in names {

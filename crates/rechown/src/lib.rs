@@ -34,6 +34,9 @@ mod examine;
 mod fault;
 mod fixed;
 mod fragile;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod idmapped;
 mod ids;
 mod journal;

@@ -1,10 +1,7 @@
-use crate::{Error, fault, walk::Entry, xattr};
+use crate::{Error, dir::hold, fault, walk::Entry, xattr};
 use rustix::{
-    fs::{
-        AtFlags, Mode, OFlags, Statx, StatxFlags, XattrFlags, chmod, chownat, fchown, openat,
-        setxattr, statx,
-    },
-    io::Errno,
+    fs::{AtFlags, Mode, Statx, StatxFlags, XattrFlags, chmod, chownat, fchown, setxattr, statx},
+    io::{Errno, fcntl_dupfd_cloexec},
     process::{Gid, Uid},
 };
 use std::{
@@ -21,12 +18,10 @@ pub(crate) struct Pinned {
 
 impl Pinned {
     pub(crate) fn open(at: BorrowedFd<'_>, name: &CStr) -> Result<Self, Errno> {
-        let fd = openat(
-            at,
-            if name.is_empty() { c"." } else { name },
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        Self::of(hold(at, if name.is_empty() { c"." } else { name })?)
+    }
+
+    fn of(fd: OwnedFd) -> Result<Self, Errno> {
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
         let stat = statx(&fd, c"", AtFlags::EMPTY_PATH, mask)?;
         Ok(Self { fd, stat })
@@ -34,8 +29,11 @@ impl Pinned {
 
     /// The file the entry was when it was looked at.
     pub(crate) fn entry(entry: &Entry<'_>) -> Result<Self, Error> {
-        let pinned =
-            Self::open(entry.at, entry.name).map_err(Error::io("open", || entry.path()))?;
+        let pinned = match entry.held {
+            Some(held) => fcntl_dupfd_cloexec(held, 0).and_then(Self::of),
+            None => Self::open(entry.at, entry.name),
+        };
+        let pinned = pinned.map_err(Error::io("open", || entry.path()))?;
         let same = |of: fn(&Statx) -> (u64, u32, u32)| of(&pinned.stat) == of(entry.stat);
         if same(|stat| (stat.stx_ino, stat.stx_dev_major, stat.stx_dev_minor)) {
             Ok(pinned)
@@ -63,7 +61,7 @@ impl Pinned {
     }
 
     pub(crate) fn chown(&self, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
-        chown(self.fd.as_fd(), c"", uid, gid)
+        chown(self.fd.as_fd(), uid, gid)
     }
 }
 
@@ -73,19 +71,10 @@ pub(crate) fn try_chown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Er
     fchown(fd, Some(uid), Some(gid))
 }
 
-/// Changes the owner of `name` in `at`, itself if a symbolic link, or of `at` when `name` is empty.
-pub(crate) fn chown(
-    at: BorrowedFd<'_>,
-    name: &CStr,
-    uid: Option<u32>,
-    gid: Option<u32>,
-) -> Result<(), Errno> {
-    let flags = match name.is_empty() {
-        true => AtFlags::EMPTY_PATH,
-        false => AtFlags::SYMLINK_NOFOLLOW,
-    };
+/// Changes the owner of what `fd` holds, itself if a symbolic link.
+pub(crate) fn chown(fd: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
     let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-    chownat(at, name, uid, gid, flags)?;
+    chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)?;
     fault::chowned();
     Ok(())
 }

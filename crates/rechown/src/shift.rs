@@ -5,17 +5,20 @@ use crate::{
     ids::Sides,
     links::{Links, Note},
     roots::Root,
+    stray::{Left, identity},
     walk::{Entry, Visitor, walk},
     xattr,
 };
 use std::path::PathBuf;
 
-/// Changes what is on the source side of the maps and leaves the rest alone, so that it can be repeated.
+/// Changes what is on the source side of the maps and leaves the rest alone, and all of `left`, so that it can be
+/// repeated.
 pub(crate) fn run(
     roots: &[Root],
     maps: &IdMaps,
     outside_links: OutsideLinks,
     liftable: &Liftable,
+    left: &Left,
 ) -> Result<Report, Error> {
     let (sides, links) = (Sides::new(maps), Links::default());
     let shifters = walk(roots, || Shifter {
@@ -23,6 +26,7 @@ pub(crate) fn run(
         links: &links,
         outside_links,
         liftable,
+        left,
         buffer: vec![0; xattr::MAX],
         report: Report::default(),
     })?;
@@ -48,14 +52,21 @@ struct Shifter<'a> {
     links: &'a Links,
     outside_links: OutsideLinks,
     liftable: &'a Liftable,
+    left: &'a Left,
     buffer: Vec<u8>,
     report: Report,
 }
 
 impl Visitor for Shifter<'_> {
+    const HOLDS: bool = true;
+
     fn visit(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         let report = &mut self.report;
         report.counts.entries += 1;
+        if !self.left.is_empty() && self.left.contains(&identity(entry.stat)) {
+            report.counts.skipped += 1;
+            return Ok(());
+        }
         let name = self.links.claim(entry);
         let decides = name.decides(self.outside_links);
         if !name.first && !decides {
@@ -121,7 +132,8 @@ mod tests {
         rustix::fs::setxattr(&path, xattr::CAPABILITY, &capability, flags).unwrap();
         let maps = IdMaps::parse(&["0:100000:65536"]).unwrap();
         let roots = crate::roots::resolve(&[tree.path()]).unwrap();
-        run(&roots, &maps, OutsideLinks::Shift, &Liftable::new(&[])).unwrap();
+        let liftable = Liftable::new(&[]);
+        run(&roots, &maps, OutsideLinks::Shift, &liftable, &Left::new()).unwrap();
         let meta = fs::metadata(&path).unwrap();
         assert_eq!((meta.uid(), meta.mode() & 0o7777), (100_000, 0o6755));
         let file = fs::File::open(&path).unwrap();

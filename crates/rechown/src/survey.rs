@@ -8,7 +8,7 @@ use crate::{
     links::{Links, Name, Note},
     meter,
     roots::{self, Root},
-    stray::Stray,
+    stray::{Left, Stray, identity},
     walk::{Entry, Visitor, walk},
     xattr,
 };
@@ -113,14 +113,20 @@ impl Survey {
 /// the kernel said.
 pub fn survey<P: AsRef<Path>>(roots: &[P], maps: &IdMaps, policy: Policy) -> Result<Survey, Error> {
     let roots = roots::resolve(roots)?;
-    let survey = run(&roots, maps, policy)?;
+    let survey = run(&roots, maps, policy, &Left::new())?;
     if !survey.source.is_empty() {
         roots::check_writable(&roots)?;
     }
     Ok(survey)
 }
 
-pub(crate) fn run(roots: &[Root], maps: &IdMaps, policy: Policy) -> Result<Survey, Error> {
+/// What is `left` alone is counted, and no more is said of it.
+pub(crate) fn run(
+    roots: &[Root],
+    maps: &IdMaps,
+    policy: Policy,
+    left: &Left,
+) -> Result<Survey, Error> {
     let start = Instant::now();
     roots::check_owners(roots)?;
     meter::begin(false, 0);
@@ -130,6 +136,7 @@ pub(crate) fn run(roots: &[Root], maps: &IdMaps, policy: Policy) -> Result<Surve
         disjoint: maps.is_disjoint(),
         links: &links,
         policy,
+        left,
         buffer: vec![0; xattr::MAX],
         survey: Survey::default(),
     })?;
@@ -155,13 +162,20 @@ struct Surveyor<'a> {
     disjoint: bool,
     links: &'a Links,
     policy: Policy,
+    left: &'a Left,
     buffer: Vec<u8>,
     survey: Survey,
 }
 
 impl Visitor for Surveyor<'_> {
+    const HOLDS: bool = false;
+
     fn visit(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         self.survey.counts.entries += 1;
+        if !self.left.is_empty() && self.left.contains(&identity(entry.stat)) {
+            self.survey.counts.skipped += 1;
+            return Ok(());
+        }
         let name = self.links.claim(entry);
         let decides = name.decides(self.policy.outside_links);
         if !name.first && !decides {

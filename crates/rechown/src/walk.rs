@@ -5,7 +5,7 @@
 use crate::{
     Error,
     batch::Batch,
-    dir::{Dir, look, open_below},
+    dir::{Dir, hold, look, open_below},
     meter,
     roots::Root,
 };
@@ -35,6 +35,9 @@ const PART: usize = 1 << 10;
 
 /// Sees every entry of its thread.
 pub(crate) trait Visitor: Send {
+    /// Whether each entry is held open from the look at it to the end of its visit, so that nothing done to it
+    /// can hit what has taken its name meanwhile. Who only looks need not.
+    const HOLDS: bool;
     /// An entry on the mount of its root. An error stops the whole walk, unless it says the entry vanished.
     fn visit(&mut self, entry: &Entry<'_>) -> Result<(), Error>;
     /// Another mount.
@@ -44,9 +47,12 @@ pub(crate) trait Visitor: Send {
 /// One name in an open directory, or the directory itself.
 pub(crate) struct Entry<'a> {
     pub(crate) dir: &'a Arc<Dir>,
-    pub(crate) at: BorrowedFd<'a>,
-    /// Empty: `at` itself.
+    /// In the directory; empty: the directory itself.
     pub(crate) name: &'a CStr,
+    /// The directory.
+    pub(crate) at: BorrowedFd<'a>,
+    /// The entry itself, where it is held. Not open in earnest: for its owner, and as a path in /proc.
+    pub(crate) held: Option<BorrowedFd<'a>>,
     pub(crate) stat: &'a Statx,
 }
 
@@ -253,7 +259,10 @@ impl<V: Visitor> Worker<'_, V> {
     fn directory(&mut self, named: Named, buffer: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
         let fd = match named.open() {
             Ok(fd) => fd,
-            Err(Errno::NOENT) if named.parent.is_some() => return Ok(()),
+            // Gone, or another kind of thing has its name now.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if named.parent.is_some() => {
+                return Ok(());
+            }
             Err(Errno::XDEV) => {
                 self.visitor.boundary(named.path());
                 return Ok(());
@@ -275,7 +284,7 @@ impl<V: Visitor> Worker<'_, V> {
             open: Counted::new(fd, &self.walk.open),
         };
         meter::add(1);
-        self.visitor.visit(&opened.entry(c"", &stat))?;
+        self.visitor.visit(&opened.itself(&stat))?;
         self.entries(&opened, buffer)
     }
 
@@ -331,7 +340,13 @@ impl<V: Visitor> Worker<'_, V> {
                 continue;
             }
             met += 1;
-            let stat = match look(at, name) {
+            let held = match V::HOLDS.then(|| hold(at, name)).transpose() {
+                Err(Errno::NOENT) => continue,
+                held => held.map_err(Error::io("open", || dir.path(name)))?,
+            };
+            let held = held.as_ref().map(OwnedFd::as_fd);
+            let looked = held.map_or_else(|| look(at, name), |held| look(held, c""));
+            let stat = match looked {
                 Err(Errno::NOENT) => continue,
                 stat => stat.map_err(Error::io("stat", || dir.path(name)))?,
             };
@@ -340,7 +355,7 @@ impl<V: Visitor> Worker<'_, V> {
             } else if stat.stx_mnt_id != dir.mount {
                 self.visitor.boundary(dir.path(name));
             } else {
-                match self.visitor.visit(&opened.entry(name, &stat)) {
+                match self.visitor.visit(&opened.entry(name, held, &stat)) {
                     Err(error) if error.is_vanished() => {}
                     result => result?,
                 }
@@ -364,11 +379,21 @@ impl<V: Visitor> Worker<'_, V> {
 }
 
 impl Opened {
-    fn entry<'a>(&'a self, name: &'a CStr, stat: &'a Statx) -> Entry<'a> {
+    fn itself<'a>(&'a self, stat: &'a Statx) -> Entry<'a> {
+        self.entry(c"", Some(self.open.fd.as_fd()), stat)
+    }
+
+    fn entry<'a>(
+        &'a self,
+        name: &'a CStr,
+        held: Option<BorrowedFd<'a>>,
+        stat: &'a Statx,
+    ) -> Entry<'a> {
         Entry {
             dir: &self.dir,
-            at: self.open.fd.as_fd(),
             name,
+            at: self.open.fd.as_fd(),
+            held,
             stat,
         }
     }

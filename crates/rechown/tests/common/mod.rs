@@ -1,6 +1,9 @@
 //! Trees to shift, and an independent eye on them.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod random;
+pub mod seen;
+
 use rechown::{IdMaps, Immutable, OutsideLinks, Policy, Strays, Unknown};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
@@ -62,11 +65,20 @@ pub struct Tree(tempfile::TempDir);
 impl Tree {
     /// The directory `data` in it is for the tree, beside it is room for journals.
     pub fn new() -> Self {
+        Self::new_in(&scratch())
+    }
+
+    /// In memory, where nothing waits for a disk.
+    pub fn volatile() -> Self {
+        Self::new_in(Path::new("/dev/shm"))
+    }
+
+    fn new_in(scratch: &Path) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "these tests change owners: run them as root"
         );
-        let tree = Self(tempfile::tempdir_in(scratch()).unwrap());
+        let tree = Self(tempfile::tempdir_in(scratch).unwrap());
         fs::create_dir(tree.root()).unwrap();
         tree
     }
@@ -192,10 +204,15 @@ impl Tree {
 
     /// As it has to be after container ids became that much higher.
     pub fn manifest_shifted_by(&self, offset: u32) -> String {
-        self.listing(&[offset.to_string()])
+        self.manifest_mapped(&format!("0:{offset}:65536"))
     }
 
-    fn listing(&self, arguments: &[String]) -> String {
+    /// As it has to be after these extents have been followed.
+    pub fn manifest_mapped(&self, extents: &str) -> String {
+        self.listing(&[extents])
+    }
+
+    fn listing(&self, arguments: &[&str]) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/manifest.py");
         let mut command = Command::new("python3");
         let output = command

@@ -1,0 +1,26 @@
+//! One function for every parser: it takes any bytes, does not panic on them, and asserts what holds for every
+//! result.
+
+mod arguments;
+mod ids;
+mod journals;
+mod system;
+
+/// Panics where a parser breaks its word.
+pub type Target = fn(&[u8]);
+
+/// Every target by name.
+pub const TARGETS: [(&str, Target); 12] = [
+    ("accounts", system::accounts),
+    ("acl", ids::acl),
+    ("arguments", arguments::arguments),
+    ("capability", ids::capability),
+    ("daemon_json", system::daemon_json),
+    ("docker", system::docker),
+    ("literal", arguments::literal),
+    ("map", ids::map),
+    ("mounts", system::mounts),
+    ("shift_journal", journals::shift),
+    ("subid", ids::subid),
+    ("transaction_journal", journals::transaction),
+];

@@ -1,0 +1,85 @@
+//! What the host and its engine say.
+
+use host::{
+    docker::{Container, Info, Network, Volume},
+    fuzzing,
+};
+use serde_json::{Map, Value};
+
+#[path = "../../../crates/userns_remap/src/config.rs"]
+mod config;
+
+/// passwd(5): names without a colon, and in the order of the file.
+pub fn accounts(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let accounts = fuzzing::accounts(&text);
+    let line = |account: &host::accounts::Account| {
+        format!("{}:x:{}:{}:::\n", account.name, account.uid, account.gid)
+    };
+    let written: String = accounts.iter().map(line).collect();
+    assert_eq!(fuzzing::accounts(&written), accounts);
+}
+
+/// A line of proc_pid_mountinfo(5), and one in which the kernel writes `data` as the place of a mount.
+pub fn mounts(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for line in text.lines() {
+        let _ = fuzzing::mount(line);
+    }
+    let escape = |c: char| match c {
+        ' ' | '\t' | '\n' | '\\' | '#' => format!("\\{:03o}", u32::from(c)),
+        plain => plain.to_string(),
+    };
+    let text = format!("/{text}");
+    let place: String = text.chars().map(escape).collect();
+    let line = format!("36 35 98:0 / {place} rw shared:1 - ext4 /dev/x rw,upperdir={place}");
+    let mount = fuzzing::mount(&line).expect("it is as the kernel writes it");
+    assert_eq!(mount.point.to_str(), Some(&*text));
+    assert_eq!(mount.super_options, format!("rw,upperdir={text}"));
+}
+
+/// daemon.json: all but one key stays as and where it is, and the way back is the way there.
+pub fn daemon_json(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let others = |text: &str| -> Vec<(String, Value)> {
+        let keys = serde_json::from_str::<Map<_, _>>(text).unwrap_or_default();
+        let others = keys.into_iter().filter(|(key, _)| key != "userns-remap");
+        others.collect()
+    };
+    let Ok(Some(on)) = config::with_remap(Some(&text), Some("a:b")) else {
+        return;
+    };
+    let read = |text: &str| config::remap(Some(text)).expect("it is as we write it");
+    let write = |text: &str, value| {
+        let written = config::with_remap(Some(text), value).expect("it is as we write it");
+        written.expect("there is a file")
+    };
+    assert_eq!(read(&on).as_deref(), Some("a:b"));
+    assert_eq!(others(&on), others(&text));
+    assert_eq!(write(&on, Some("a:b")), on);
+    let off = write(&on, None);
+    assert_eq!(read(&off), None);
+    assert_eq!(others(&off), others(&text));
+    assert_eq!(write(&off, None), off);
+}
+
+/// What `docker info` and `docker inspect` print.
+pub fn docker(data: &[u8]) {
+    if let Ok(info) = serde_json::from_slice::<Info>(data) {
+        let parts = info
+            .security_options
+            .iter()
+            .flatten()
+            .flat_map(|option| option.split(','));
+        let userns = parts.clone().any(|part| part == "name=userns");
+        assert_eq!(info.has_security_option("userns"), userns);
+    }
+    if let Ok(containers) = serde_json::from_slice::<Vec<Container>>(data) {
+        for container in containers {
+            assert!(!container.name().starts_with('/'));
+            let _ = (container.label("a"), container.state.health());
+        }
+    }
+    let _ = serde_json::from_slice::<Vec<Volume>>(data);
+    let _ = serde_json::from_slice::<Network>(data);
+}
