@@ -7,6 +7,9 @@ mod args;
 mod change;
 mod config;
 mod facts;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod info;
 mod layout;

@@ -69,7 +69,10 @@ fn set(file: &mut Value, service: &str) -> Result<()> {
             *at = Value::Object(Map::new());
         }
     }
-    at[KEY] = "host".into();
+    let service = at
+        .as_object_mut()
+        .context("it does not hold services by name")?;
+    service.insert(KEY.to_owned(), "host".into());
     Ok(())
 }
 
