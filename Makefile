@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MACHINE := $(shell uname -m)
 ARCH := $(MACHINE)
 TRIPLE := $(ARCH)-unknown-linux-gnu
-MODULES := userns_remap volume_rechown
+MODULES := userns_remap userns_remap_info volume_rechown
 PREPARE := tests/tools/prepare
 PYTHON := .venv/bin/python
 
@@ -28,7 +28,7 @@ FUZZ = --fuzz-dir tests/fuzz --features libfuzzer parsers
 
 build: ## the executables, static, in plugins/module_bin
 	@$(PREPARE) build
-	cargo build --release --target $(TRIPLE) $(MODULES:%=-p %)
+	cargo build --release --target $(TRIPLE) $(MODULES:%=--bin %)
 	@install -D -t plugins/module_bin/$(ARCH) $(MODULES:%=$(OUT)/release/%)
 
 faults: ## userns_remap that can be killed or paused at a named step, for the tests

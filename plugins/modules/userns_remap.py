@@ -92,6 +92,26 @@ options:
       - in_place
       - none
     default: in_place
+  host_mode:
+    description:
+      - Names of containers that are set to stay in the host's user namespace, as with C(--userns=host), while the
+        engine is down. They are not made anew, and their layers and volumes keep their owners.
+      - For containers that cannot run remapped, which are refused otherwise. M(bulkhead.hosts.userns_remap_info) names
+        them.
+      - O(state=disabled) sets them back.
+      - Compose makes a container anew when its file changes. Set C(userns_mode) there too.
+    type: list
+    elements: str
+    default: []
+  compose_projects:
+    description:
+      - Directories of compose projects. Services that cannot run remapped are set to C(userns_mode=host) in the
+        project's C(docker-compose.override.yml), and the containers they have as with O(host_mode).
+      - Comments and other keys of the file survive. What cannot be added to is refused, with the lines to add.
+      - O(state=disabled) brings back the file as it was, unless it has been changed since.
+    type: list
+    elements: path
+    default: []
   config_file:
     description:
       - The engine's configuration file. It is merged, never overwritten. Other keys and their
@@ -118,8 +138,8 @@ notes:
   - Needs root on the host.
   - While it runs, C(/run/bulkhead/progress.json) on the host says how far it is. The controller shows it every
     C(bulkhead_progress_seconds) (5 by default, a variable of the host or the task; 0 turns it off).
-  - Containers that cannot run remapped are refused unless their user namespace mode is C(host).
-    These are privileged ones and those with the network or the process namespace of the host.
+  - Containers that cannot run remapped are refused unless their user namespace mode is C(host) or O(host_mode)
+    names them. These are privileged ones and those with the network or the process namespace of the host.
   - So are containers that stopping would delete (C(--rm)), storage drivers other than C(overlay2),
     engines from snap, rootless engines, and data roots or volumes that are links or mounts of their
     own.
@@ -310,6 +330,8 @@ def main():
             subid_start=dict(type='int'),
             subid_count=dict(type='int', default=65536),
             carry_over=dict(type='str', choices=['in_place', 'none'], default='in_place'),
+            host_mode=dict(type='list', elements='str', default=[]),
+            compose_projects=dict(type='list', elements='path', default=[]),
             config_file=dict(type='path', default='/etc/docker/daemon.json'),
             backup=dict(type='bool', default=False),
             timeout=dict(type='int', default=120),

@@ -63,6 +63,7 @@ class Machine:
     def install_executables(self):
         host.put(self.name, EXECUTABLE, "/usr/local/bin/userns_remap")
         host.put(self.name, FAULTS, "/usr/local/bin/userns_remap.faults")
+        host.put(self.name, EXECUTABLE.with_name("userns_remap_info"), "/usr/local/bin/userns_remap_info")
 
     def remap(self, check_mode=False, fault=None, **options):
         """Run the module by hand; its result, or None where it was killed before it gave one."""
@@ -71,6 +72,12 @@ class Machine:
         done = self.run(*command, input=json.dumps(options), check=False)
         assert done.stdout or fault and done.returncode == 137, done
         return json.loads(done.stdout) if done.stdout else None
+
+    def info(self, **options):
+        """What a user namespace would mean; it has to succeed."""
+        result = json.loads(self.run("userns_remap_info", input=json.dumps(options)).stdout)
+        assert not result.get("failed") and not result["changed"], result
+        return result
 
     def remap_until_paused(self, point, options):
         """Start the module, have it wait at `point`, and leave it there."""

@@ -44,5 +44,92 @@ def test_a_volume_shared_with_a_remapped_container_is_refused(host_with_onhost):
     machine.sh("docker create --name sharer -v hostdata:/data bulkhead/busybox true")
     result = machine.remap(state="enabled")
     assert result.get("failed"), result
-    assert "volume hostdata is shared between containers" in result["msg"]
+    assert "container sharer shares the volume hostdata with onhost" in result["msg"]
     assert small.state(machine)["state"] == "plain"
+
+
+@pytest.fixture
+def host_with_onhost_to_be(small_host):
+    machine = small_host
+    machine.holds = None
+    machine.sh(RUN.replace("--userns=host ", ""))
+    machine.docker("exec", NAME, "sh", "-c", WRITE)
+    return machine
+
+
+def test_a_container_is_set_to_the_hosts_namespace_without_being_made_anew(host_with_onhost_to_be):
+    machine = host_with_onhost_to_be
+    before = machine.inventory()
+    assert "container onhost uses the host's network" in machine.remap(state="enabled")["msg"]
+    for state in ("enabled", "disabled"):
+        result = machine.remap(state=state, **({"host_mode": [NAME]} if state == "enabled" else {}))
+        assert not result.get("failed"), result["msg"]
+        assert machine.inventory() == before
+        mode = "host" if state == "enabled" else ""
+        assert machine.docker("inspect", "-f", "{{.HostConfig.UsernsMode}}", NAME) == mode
+        assert machine.docker("exec", NAME, "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]
+        # What it writes meanwhile has the host's ids too.
+        machine.docker("exec", NAME, "sh", "-c", f"touch /own/{state}; chown 65533:65533 /own/{state}")
+        written = owners(machine, f"{machine.layer(NAME)}/own", f"{machine.engine_root}/volumes/hostdata/_data")
+        assert {"0 0:0", "33 33:33", "999 999:999", f"{state} 65533:65533"} <= set(written[0])
+        assert set(written[1]) == {"0 0:0", "33 33:33", "999 999:999"}
+    assert machine.remap(state="disabled")["changed"] is False
+
+
+def test_a_change_that_fails_sets_it_back(host_with_onhost_to_be):
+    machine = host_with_onhost_to_be
+    result = machine.remap(state="enabled", host_mode=[NAME], fault="fail@done:set_host_mode")
+    assert result["failed"], result
+    assert machine.docker("inspect", "-f", "{{.HostConfig.UsernsMode}}", NAME) == ""
+    assert machine.docker("exec", NAME, "true") == ""
+    assert small.state(machine)["state"] == "plain"
+
+
+PROJECT = """\
+version: "3.7"
+services:
+  firewall:
+    image: bulkhead/busybox
+    container_name: firewall
+    network_mode: host
+    stop_grace_period: 1s
+    command: sh -c "trap exit TERM; while :; do sleep 0.2; done"
+  web:
+    image: bulkhead/busybox
+    container_name: web
+    stop_grace_period: 1s
+    command: sh -c "trap exit TERM; while :; do sleep 0.2; done"
+"""
+OVERRIDE = """\
+# ours
+version: "3.7"
+services:
+  web:
+    environment:  # theirs
+      COLOUR: blue
+"""
+
+
+def test_compose_services_that_need_it_stay_in_the_hosts_namespace(small_host):
+    machine = small_host
+    machine.holds = None
+    machine.write("/opt/shop/docker-compose.yml", PROJECT)
+    machine.write("/opt/shop/docker-compose.override.yml", OVERRIDE)
+    compose = machine.sh("docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose")
+    machine.sh(f"cd /opt/shop; {compose} up -d")
+    before = machine.inventory()
+    assert machine.remap(state="enabled")["failed"]
+    result = machine.remap(state="enabled", compose_projects=["/opt/shop"])
+    assert not result.get("failed"), result["msg"]
+    assert machine.inventory() == before
+    assert machine.docker("exec", "firewall", "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]
+    assert machine.docker("exec", "web", "cat", "/proc/self/uid_map").split()[1] != "0"
+    text = machine.read("/opt/shop/docker-compose.override.yml")
+    assert text == OVERRIDE + '  firewall:\n    userns_mode: "host"\n'
+    # Compose agrees: it may make the container anew, since its file changed, but it runs.
+    machine.sh(f"cd /opt/shop; {compose} up -d")
+    assert machine.docker("exec", "firewall", "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]
+    result = machine.remap(state="disabled")
+    assert not result.get("failed"), result["msg"]
+    assert machine.read("/opt/shop/docker-compose.override.yml") == OVERRIDE
+    assert machine.docker("exec", "web", "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]

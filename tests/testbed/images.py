@@ -19,7 +19,7 @@ SCRATCH = CACHE / "tmp"
 LABEL = "bulkhead.recipe"
 
 HOST_PACKAGES = (
-    "acl attr bind9-dnsutils ca-certificates curl dbus dbus-user-session docker.io fuse-overlayfs iproute2 "
+    "acl attr bind9-dnsutils ca-certificates curl dbus dbus-user-session docker-compose docker.io fuse-overlayfs iproute2 "
     "iptables jq kmod libcap2-bin libpam-systemd openssh-server podman procps python3 slirp4netns sudo "
     "systemd systemd-sysv uidmap"
 ).split()
@@ -47,7 +47,7 @@ class DebianRoot:
 HOSTS = {
     "debian12": DebianRoot("bookworm", tuple(HOST_PACKAGES), "host"),
     "debian13": DebianRoot(
-        "trixie", (*HOST_PACKAGES, "docker-buildx", "docker-cli", "docker-compose", "passt"), "host"),
+        "trixie", (*HOST_PACKAGES, "docker-buildx", "docker-cli", "passt"), "host"),
 }
 # 999 is what the images of MariaDB and others use; the package alone would take the next free id.
 WORKLOAD_ROOT = DebianRoot(

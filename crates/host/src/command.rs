@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::Read,
     os::unix::process::CommandExt,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -21,6 +22,7 @@ pub const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Run {
     argv: Vec<OsString>,
     timeout: Duration,
+    directory: PathBuf,
 }
 
 /// What a program left behind.
@@ -41,6 +43,7 @@ pub fn run<A: AsRef<OsStr>>(argv: impl IntoIterator<Item = A>) -> Run {
             .map(|word| word.as_ref().to_owned())
             .collect(),
         timeout: USUAL_TIMEOUT,
+        directory: "/".into(),
     }
 }
 
@@ -49,6 +52,13 @@ impl Run {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Run {
         self.timeout = timeout;
+        self
+    }
+
+    /// Runs it there rather than in the root directory.
+    #[must_use]
+    pub fn directory(mut self, directory: &Path) -> Run {
+        self.directory = directory.to_owned();
         self
     }
 
@@ -106,7 +116,7 @@ impl Run {
             .args(arguments)
             .env_clear()
             .envs([("PATH", PATH), ("LC_ALL", "C.UTF-8"), ("HOME", "/root")])
-            .current_dir("/")
+            .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -29,6 +29,12 @@ pub struct Info {
     /// Such as `name=userns`, `name=seccomp,profile=default`.
     #[serde(default)]
     pub security_options: Option<Vec<String>>,
+    /// What the storage driver says of itself, as pairs of name and value.
+    #[serde(default)]
+    pub driver_status: Option<Vec<(String, String)>>,
+    /// Whether containers outlive the engine's stop.
+    #[serde(default)]
+    pub live_restore_enabled: bool,
     /// Swarm membership.
     #[serde(default)]
     pub swarm: Swarm,
@@ -47,6 +53,16 @@ pub struct Swarm {
 }
 
 impl Info {
+    /// Whether images lie in containerd's store rather than the engine's own (the default of fresh
+    /// engines from 29 on).
+    #[must_use]
+    pub fn has_containerd_store(&self) -> bool {
+        let mut status = self.driver_status.iter().flatten();
+        status.any(|(name, value)| {
+            name == "driver-type" && value.starts_with("io.containerd.snapshotter")
+        })
+    }
+
     /// Whether a security option of this name is on, such as `userns` or `rootless`.
     #[must_use]
     pub fn has_security_option(&self, name: &str) -> bool {
@@ -76,6 +92,9 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     /// The image's and the operator's settings.
     pub config: Config,
+    /// What `docker exec` runs in it right now.
+    #[serde(rename = "ExecIDs", default)]
+    pub exec_ids: Option<Vec<String>>,
 }
 
 /// A container's state.
@@ -123,12 +142,32 @@ pub struct HostConfig {
     /// `--rm`
     #[serde(default)]
     pub auto_remove: bool,
+    /// Capabilities beyond the usual, with or without `CAP_`.
+    #[serde(default)]
+    pub cap_add: Option<Vec<String>>,
+    /// Devices of the host.
+    #[serde(default)]
+    pub devices: Option<Vec<Device>>,
+    /// Kernel parameters of its name spaces.
+    #[serde(default)]
+    pub sysctls: Option<BTreeMap<String, String>>,
+    /// `--tmpfs`, by path in the container.
+    #[serde(default)]
+    pub tmpfs: Option<BTreeMap<String, String>>,
     /// `name[:mode]` of the containers whose volumes it mounts.
     #[serde(default)]
     pub volumes_from: Option<Vec<String>>,
     /// `/name:/this/alias`
     #[serde(default)]
     pub links: Option<Vec<String>>,
+}
+
+/// A device of the host that a container sees.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Device {
+    /// Its node on the host.
+    pub path_on_host: PathBuf,
 }
 
 /// A container's settings.
@@ -156,6 +195,9 @@ pub struct Mount {
     /// Where it comes from on the host.
     #[serde(default)]
     pub source: PathBuf,
+    /// Where it is in the container.
+    #[serde(default)]
+    pub destination: PathBuf,
     /// Whether the container may write.
     #[serde(rename = "RW", default)]
     pub writable: bool,

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod boot;
 pub mod command;
+pub mod compose;
 pub mod docker;
 pub mod files;
 #[cfg(feature = "fuzzing")]

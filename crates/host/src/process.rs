@@ -6,7 +6,12 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// Blocks SIGHUP for this thread and all it starts later: the loss of a terminal or of an SSH session
 /// does not end a change half-way. (A broken pipe already is an error to a Rust program, not a signal.)
@@ -29,6 +34,40 @@ pub fn on_interrupt() -> Result<Arc<AtomicBool>> {
         flag::register(signal, Arc::clone(&interrupted)).context("cannot handle signals")?;
     }
     Ok(interrupted)
+}
+
+/// Which of `paths` programs outside of containers use, and the programs' names: those that see the host's own
+/// mounts and have a file or their working directory on or below it.
+///
+/// # Errors
+/// When /proc cannot be read. A process that ends meanwhile is passed over.
+pub fn users_of(paths: &[&Path]) -> Result<BTreeSet<(PathBuf, String)>> {
+    let mut found = BTreeSet::new();
+    let own = fs::read_link("/proc/1/ns/mnt").context("cannot read /proc")?;
+    for process in fs::read_dir("/proc")
+        .context("cannot read /proc")?
+        .flatten()
+    {
+        let process = process.path();
+        if fs::read_link(process.join("ns/mnt")).ok().as_ref() != Some(&own) {
+            continue;
+        }
+        let files = fs::read_dir(process.join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let links = files.map(|file| file.path()).chain([process.join("cwd")]);
+        let used: Vec<_> = links.filter_map(|link| fs::read_link(link).ok()).collect();
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let uses = |path: &&&Path| used.iter().any(|file| file.starts_with(path));
+        found.extend(
+            paths
+                .iter()
+                .filter(uses)
+                .map(|path| (path.to_path_buf(), name.trim().to_owned())),
+        );
+    }
+    Ok(found)
 }
 
 /// Whether this process is root's.

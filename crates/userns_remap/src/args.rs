@@ -1,7 +1,8 @@
 //! What the user asks for. The only place that names options.
 
-use ansible_module::{Opt, Spec};
+use ansible_module::{Kind, Opt, Spec};
 use serde::Deserialize;
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// The options, as plan and apply see them.
@@ -12,6 +13,10 @@ pub struct Args {
     pub subid_start: Option<i64>,
     pub subid_count: i64,
     pub carry_over: CarryOver,
+    /// Names of containers.
+    pub host_mode: Vec<String>,
+    /// Directories.
+    pub compose_projects: Vec<PathBuf>,
     pub config_file: PathBuf,
     pub backup: bool,
     /// Seconds.
@@ -33,27 +38,14 @@ pub enum CarryOver {
 }
 
 pub fn spec() -> Spec {
-    Spec::new("userns_remap")
-        .about("Turn Docker's user namespaces on or off on a live host, and carry everything over")
+    let spec = Spec::new("userns_remap")
+        .about("Turn Docker's user namespaces on or off on a live host, and carry everything over");
+    whose(spec)
         .option(
             Opt::str("state")
                 .choices(["enabled", "disabled"])
                 .default("enabled")
                 .help("Whether containers run in a user namespace of their own"),
-        )
-        .option(
-            Opt::str("user")
-                .default("default")
-                .help("Whose subordinate ids are used; `default` is the account dockremap"),
-        )
-        .option(
-            Opt::int("subid_start")
-                .help("First host id; unset: what the account has, else the lowest free range"),
-        )
-        .option(
-            Opt::int("subid_count")
-                .default(65536)
-                .help("How many ids to allocate"),
         )
         .option(
             Opt::str("carry_over")
@@ -62,9 +54,14 @@ pub fn spec() -> Spec {
                 .help("Take images, containers, volumes and networks along, or leave them behind"),
         )
         .option(
-            Opt::path("config_file")
-                .default("/etc/docker/daemon.json")
-                .help("The engine's configuration file"),
+            Opt::list("host_mode", Kind::Str)
+                .default(Value::Array(vec![]))
+                .help("Containers that are set to stay in the host's user namespace, without being made anew"),
+        )
+        .option(
+            Opt::list("compose_projects", Kind::Path)
+                .default(Value::Array(vec![]))
+                .help("Directories of compose projects whose override files set what needs it to the host's user namespace"),
         )
         .option(
             Opt::bool("backup")
@@ -75,4 +72,27 @@ pub fn spec() -> Spec {
             "Seconds for the engine, and for each container, to come up before all is taken back",
         ))
         .supports_check_mode()
+}
+
+/// Whose ids containers get, and where the engine reads it.
+pub fn whose(spec: Spec) -> Spec {
+    spec.option(
+        Opt::str("user")
+            .default("default")
+            .help("Whose subordinate ids are used; `default` is the account dockremap"),
+    )
+    .option(
+        Opt::int("subid_start")
+            .help("First host id; unset: what the account has, else the lowest free range"),
+    )
+    .option(
+        Opt::int("subid_count")
+            .default(65536)
+            .help("How many ids to allocate"),
+    )
+    .option(
+        Opt::path("config_file")
+            .default("/etc/docker/daemon.json")
+            .help("The engine's configuration file"),
+    )
 }

@@ -23,6 +23,9 @@ pub struct Change<'a> {
     pub keep: Keep,
     /// Everything is carried over; else left behind.
     pub in_place: bool,
+    /// The ids of containers that are set to stay in the host's user namespace on the way there, and not to
+    /// any more on the way back.
+    pub host_mode: Vec<String>,
 }
 
 /// What is going to be shifted, seen from before the change.
@@ -46,7 +49,7 @@ impl Change<'_> {
     }
 
     /// Guard, `first`, stop, convert, configure, start, see that all is well.
-    pub fn steps(self, first: Option<Step>, configure: Configure) -> Vec<Step> {
+    pub fn steps(self, first: impl IntoIterator<Item = Step>, configure: Configure) -> Vec<Step> {
         let observed = self.observed;
         let running = start_order(&observed.containers)
             .into_iter()
@@ -71,9 +74,10 @@ impl Change<'_> {
         steps.extend(self.stop(running.clone(), idle.clone(), units.clone()));
         if self.in_place {
             steps.extend(self.convert());
+            steps.extend(self.set_host_mode());
         }
         steps.extend([
-            Step::Configure(configure),
+            Step::Configure(Box::new(configure)),
             Step::Release,
             Step::StartEngine {
                 units,
@@ -124,6 +128,14 @@ impl Change<'_> {
                 to,
             },
         ]
+    }
+
+    fn set_host_mode(&self) -> Option<Step> {
+        (!self.host_mode.is_empty()).then(|| Step::SetHostMode {
+            engine_root: self.to.to_owned(),
+            containers: self.host_mode.clone(),
+            host: self.direction == Direction::ToRemapped,
+        })
     }
 
     fn see(&self, running: Vec<Running>, idle: Vec<String>) -> [Step; 2] {

@@ -30,6 +30,35 @@ pub fn with_remap(text: Option<&str>, value: Option<&str>) -> Result<Option<Stri
     render(&keys, indentation(text.unwrap_or_default())).map(Some)
 }
 
+/// The flags on the command line that the file sets too, on which the engine refuses to start. Flags and keys
+/// have the same names, but for the plural of those that can be given several times.
+pub fn collisions(text: Option<&str>, command_line: &[String]) -> Result<Vec<String>> {
+    let keys = parse(text)?;
+    let in_file = |flag: &str| {
+        let name = match flag {
+            "-H" => "host",
+            "-D" => "debug",
+            "-l" => "log-level",
+            "-g" => "data-root",
+            "-s" => "storage-driver",
+            "-G" => "group",
+            "-b" => "bridge",
+            "-p" => "pidfile",
+            long => long.strip_prefix("--")?,
+        };
+        let name = name.split('=').next()?;
+        let plural = format!("{name}s");
+        [name, &plural]
+            .into_iter()
+            .find(|key| keys.contains_key(*key))
+            .map(|_| flag.to_owned())
+    };
+    Ok(command_line
+        .iter()
+        .filter_map(|flag| in_file(flag))
+        .collect())
+}
+
 fn parse(text: Option<&str>) -> Result<Map<String, Value>> {
     let text = text.unwrap_or_default();
     // The engine takes an empty file for an empty object.
@@ -65,6 +94,23 @@ mod tests {
 
     const OLD: &str =
         "{\n  \"log-driver\": \"local\",\n  \"a\": 1.5,\n  \"dns\": [\n    \"10.0.0.1\"\n  ]\n}\n";
+
+    #[test]
+    fn flags_that_the_file_sets_too_are_found() {
+        let file = Some(
+            r#"{"hosts": ["tcp://127.0.0.1:2375"], "userns-remap": "default", "debug": true}"#,
+        );
+        let line = [
+            "dockerd",
+            "-H",
+            "fd://",
+            "--userns-remap=x",
+            "--containerd=/run/c.sock",
+        ]
+        .map(str::to_owned);
+        assert_eq!(collisions(file, &line).unwrap(), ["-H", "--userns-remap=x"]);
+        assert!(collisions(None, &line).unwrap().is_empty());
+    }
 
     #[test]
     fn other_keys_their_order_and_the_indentation_survive() {

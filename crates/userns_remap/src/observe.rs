@@ -2,13 +2,16 @@
 
 use crate::{
     args::Args,
-    config,
+    config, facts,
     layout::{self, KNOWN},
     record::Record,
+    verdict::{Facts, Place},
+    workload::Workload,
 };
 use anyhow::{Context, Result};
 use host::{
     accounts::{self, Account, Kind},
+    compose::{self, Project},
     docker::{self, Container, Info, Network, Volume},
     files, mounts, systemd,
 };
@@ -17,11 +20,12 @@ use rechown::{Policy, Survey};
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 /// The host as plan sees it.
+#[derive(Clone)]
 pub struct Observed {
     pub info: Info,
     /// The configured data root: what holds the `<uid>.<gid>` directory under remap.
@@ -52,19 +56,37 @@ pub struct Observed {
     pub closed: Vec<PathBuf>,
     /// The writable layer (a name in `overlay2/`) of each container, by container id.
     pub layers: BTreeMap<String, String>,
-    /// Who owns the sources of writable bind mounts, where not everybody may write.
-    pub owners: BTreeMap<PathBuf, u32>,
+    /// What the containers mount and hold.
+    pub facts: Facts,
     /// What an earlier `enabled` left for the way back.
     pub record: Option<Record>,
+    /// The compose projects that the operator names.
+    pub projects: Vec<ComposeProject>,
+    /// The override files that an earlier `enabled` wrote, as they are now.
+    pub overrides: BTreeMap<PathBuf, Option<String>>,
+    /// What the data root's file system has left for root.
+    pub free_bytes: u64,
+}
+
+/// A compose project.
+#[derive(Clone)]
+pub struct ComposeProject {
+    pub directory: PathBuf,
+    pub services: Vec<Workload>,
+    /// Its override file, there or not.
+    pub path: PathBuf,
+    pub text: Option<String>,
 }
 
 /// One entry of a data root.
+#[derive(Clone)]
 pub struct Entry {
     pub name: String,
     pub empty: bool,
 }
 
 /// The account whose subordinate ids are (to be) used, and everybody's ranges.
+#[derive(Clone)]
 pub struct Ids {
     /// The account's name, whether it exists or not.
     pub name: String,
@@ -76,6 +98,23 @@ pub struct Ids {
 }
 
 impl Observed {
+    /// As if these containers stayed in the host's user namespace already.
+    pub fn with_host_mode(&self, ids: &[String]) -> Self {
+        let mut observed = self.clone();
+        for container in observed
+            .containers
+            .iter_mut()
+            .filter(|container| ids.contains(&container.id))
+        {
+            "host".clone_into(&mut container.host_config.userns_mode);
+        }
+        observed
+    }
+
+    pub fn workloads(&self) -> Vec<Workload> {
+        workloads(&self.containers)
+    }
+
     /// The data root in use now.
     pub fn engine_root(&self) -> PathBuf {
         match self.remapped {
@@ -98,6 +137,7 @@ pub fn host(args: &Args) -> Result<Observed> {
     };
     let containers = docker::containers()?;
     let engine_root = info.docker_root_dir.clone();
+    let record = Record::load(&args.config_file)?;
     Ok(Observed {
         ids: ids(user)?,
         root: entries(&data_root)?,
@@ -105,7 +145,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         irregular: irregular(&data_root, &engine_root)?,
         closed: closed(&data_root)?,
         layers: layers(&engine_root, &containers),
-        owners: owners(&containers),
+        facts: facts::gather(&workloads(&containers), &containers, &engine_root)?,
         images: docker::images()?,
         networks: docker::networks()?,
         volumes: docker::volumes()?,
@@ -113,7 +153,12 @@ pub fn host(args: &Args) -> Result<Observed> {
         active_units: active_units()?,
         dependents: dependents()?,
         flags: flags()?,
-        record: Record::load(&args.config_file)?,
+        projects: (args.compose_projects.iter())
+            .map(|directory| project(directory))
+            .collect::<Result<_>>()?,
+        overrides: overrides(record.as_ref())?,
+        record,
+        free_bytes: free_bytes(&data_root)?,
         info,
         data_root,
         remapped,
@@ -128,6 +173,37 @@ pub fn host(args: &Args) -> Result<Observed> {
 pub struct Surveys {
     pub init_layers: Survey,
     pub others: Survey,
+}
+
+/// The immutable files among those that would be shifted, as far as a survey names them, by where they lie.
+pub fn immutable(observed: &Observed, surveys: &Surveys) -> BTreeMap<Place, Vec<PathBuf>> {
+    let root = observed.engine_root();
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for path in &surveys.others.immutable.examples {
+        let mut names = path
+            .strip_prefix(&root)
+            .into_iter()
+            .flat_map(|rest| rest.iter());
+        let (tree, name) = (
+            names.next(),
+            names
+                .next()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        );
+        let mut layers = observed.layers.iter();
+        let place = match tree.map(|tree| tree.to_string_lossy()).as_deref() {
+            Some("volumes") => Some(Place::Volume(name)),
+            _ => layers
+                .find(|(_, layer)| **layer == name)
+                .map(|(id, _)| Place::Layer(id.clone())),
+        };
+        if let Some(place) = place {
+            found.entry(place).or_default().push(path.clone());
+        }
+    }
+    found
 }
 
 /// Reads every tree that would be shifted and counts what the maps do to it.
@@ -146,6 +222,11 @@ pub fn surveys(
     })
 }
 
+fn free_bytes(path: &Path) -> Result<u64> {
+    let stat = rustix::fs::statvfs(path).with_context(|| path.display().to_string())?;
+    Ok(stat.f_bfree * stat.f_frsize)
+}
+
 /// `/var/lib/docker/165536.165536` under remap is the data root `/var/lib/docker`.
 fn split_root(info: &Info) -> (PathBuf, Option<(u32, u32)>) {
     let root = &info.docker_root_dir;
@@ -156,6 +237,54 @@ fn split_root(info: &Info) -> (PathBuf, Option<(u32, u32)>) {
         (true, Some(ids), Some(parent)) => (parent.to_owned(), Some(ids)),
         _ => (root.clone(), None),
     }
+}
+
+fn overrides(record: Option<&Record>) -> Result<BTreeMap<PathBuf, Option<String>>> {
+    let written = record.into_iter().flat_map(|record| &record.overrides);
+    written
+        .map(|change| Ok((change.path.clone(), read_config(&change.path)?)))
+        .collect()
+}
+
+/// The base files that compose looks for, in its order, and the override of each.
+const COMPOSE_FILES: [(&str, &str); 4] = [
+    ("compose.yaml", "compose.override.yaml"),
+    ("compose.yml", "compose.override.yml"),
+    ("docker-compose.yml", "docker-compose.override.yml"),
+    ("docker-compose.yaml", "docker-compose.override.yaml"),
+];
+
+fn project(directory: &Path) -> Result<ComposeProject> {
+    let project = Project {
+        directory: directory.to_owned(),
+        files: vec![],
+    };
+    let context = || {
+        format!(
+            "{} cannot be used as a compose project",
+            directory.display()
+        )
+    };
+    let client = compose::client()
+        .context("there is neither docker compose nor docker-compose on this host");
+    let resolved = client
+        .and_then(|client| client.resolve(&project))
+        .with_context(context)?;
+    let name = resolved
+        .name
+        .clone()
+        .unwrap_or_else(|| project.default_name());
+    let is_there = |name: &str| directory.join(name).exists();
+    let there = COMPOSE_FILES.iter().find(|(_, name)| is_there(name));
+    let of_base = || COMPOSE_FILES.iter().find(|(base, _)| is_there(base));
+    let (_, path) = there.or_else(of_base).with_context(context)?;
+    let path = directory.join(path);
+    Ok(ComposeProject {
+        services: Workload::of_project(&name, &resolved).collect(),
+        directory: directory.to_owned(),
+        text: read_config(&path)?,
+        path,
+    })
 }
 
 fn read_config(path: &Path) -> Result<Option<String>> {
@@ -299,14 +428,6 @@ fn layers(engine_root: &Path, containers: &[Container]) -> BTreeMap<String, Stri
         .collect()
 }
 
-fn owners(containers: &[Container]) -> BTreeMap<PathBuf, u32> {
-    let mounts = containers.iter().flat_map(|container| &container.mounts);
-    let sources = mounts
-        .filter(|mount| mount.kind == "bind" && mount.writable)
-        .map(|mount| &mount.source);
-    let owned = sources.filter_map(|source| Some((source.clone(), fs::metadata(source).ok()?)));
-    owned
-        .filter(|(_, meta)| meta.mode() & 0o002 == 0)
-        .map(|(source, meta)| (source, meta.uid()))
-        .collect()
+fn workloads(containers: &[Container]) -> Vec<Workload> {
+    containers.iter().map(Workload::of_container).collect()
 }

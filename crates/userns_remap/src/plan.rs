@@ -5,10 +5,13 @@ use crate::{
     change::{Change, Shift},
     config, layout,
     observe::Observed,
+    overrides,
     range::{self, Choice},
     record::Record,
     refuse,
-    step::{Configure, Direction, Step},
+    step::{Configure, Direction, Override, Step},
+    verdict::{self, Finding},
+    workload::Workload,
 };
 use anyhow::{Context, Result};
 use idmap::IdMaps;
@@ -29,6 +32,27 @@ pub struct Plan {
     pub shift: Option<Shift>,
 }
 
+impl Plan {
+    /// Sorts what was found of a container into refusals and warnings.
+    fn take(&mut self, workload: &Workload, findings: Vec<Finding>) {
+        for finding in findings {
+            let text = finding.of(workload);
+            if finding.verdict.stands_in_the_way() {
+                self.refusals.push(text);
+            } else {
+                self.warnings.push(text);
+            }
+        }
+    }
+
+    /// Only what a stop does to containers.
+    fn take_stops(&mut self, workloads: &[Workload], observed: &Observed) {
+        for workload in workloads {
+            self.take(workload, verdict::at_stop(workload, &observed.facts));
+        }
+    }
+}
+
 /// The date for backup names is the caller's: this room knows no clock.
 pub fn plan(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     match args.state {
@@ -44,9 +68,14 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         return already_remapped(args, observed, choice, ids);
     }
     let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
+    let overrides = overrides::to_host_mode(observed, &choice.maps.uid)?;
+    let (mut host_mode, unknown) = named(&args.host_mode, observed);
+    host_mode.extend(overrides::containers(observed, &choice.maps.uid));
+    host_mode.sort();
+    host_mode.dedup();
+    let observed = &observed.with_host_mode(&host_mode);
     let mut plan = Plan {
-        warnings: bind_warnings(observed, choice.ids().0),
-        refusals: refuse::engine(observed),
+        refusals: [refuse::engine(observed), unknown].concat(),
         maps: Some(choice.maps.clone()),
         data_root: target.clone(),
         ..Plan::default()
@@ -58,7 +87,18 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         ));
     }
     plan.refusals.extend(refuse::closed(observed));
-    let configure = configure(args, observed, after, stamp, Wanted::Remember);
+    let workloads = observed.workloads();
+    match args.carry_over {
+        CarryOver::InPlace => {
+            let found = verdict::findings(&workloads, &observed.facts, &choice.maps.uid);
+            found
+                .into_iter()
+                .for_each(|(workload, findings)| plan.take(workload, findings));
+        }
+        CarryOver::None => plan.take_stops(&workloads, observed),
+    }
+    let remember = Some((host_mode.clone(), overrides.clone()));
+    let configure = configure(args, observed, after, stamp, remember);
     let account = Step::Account {
         name: observed.ids.name.clone(),
         create: observed.ids.account.is_none(),
@@ -73,13 +113,10 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         direction: Direction::ToRemapped,
         keep: refuse::kept(observed),
         in_place: args.carry_over == CarryOver::InPlace,
+        host_mode,
     };
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
-        plan.refusals
-            .extend(refuse::not_remappable(&observed.containers));
-        plan.refusals
-            .extend(refuse::shared_volumes(&observed.containers));
         plan.refusals
             .extend(refuse::unknown(&observed.root, &observed.data_root));
         let name = target.file_name().unwrap_or_default().to_string_lossy();
@@ -89,8 +126,9 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         plan.warnings.push(masked(observed));
     }
     let account = Some(account).filter(account_needed);
+    let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
-    plan.steps = change.steps(account, configure);
+    plan.steps = change.steps(account.into_iter().chain(overrides), configure);
     Ok(plan)
 }
 
@@ -100,16 +138,17 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         ..Plan::default()
     };
     let after = unconfigured(observed)?;
-    let configure = configure(args, observed, after, stamp, Wanted::Forget);
+    let configure = configure(args, observed, after, stamp, None);
     let Some(ids) = observed.remapped else {
         // The file may say so without the engine having been restarted: then only the file changes.
         if observed.configured.is_some() {
-            plan.steps.push(Step::Configure(configure));
+            plan.steps.push(Step::Configure(Box::new(configure)));
         }
         return Ok(plan);
     };
     let maps = active_maps(observed, ids)?;
     plan.refusals = refuse::engine(observed);
+    plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
     let change = Change {
         observed,
@@ -120,6 +159,9 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         direction: Direction::ToPlain,
         keep: refuse::kept(observed),
         in_place: args.carry_over == CarryOver::InPlace,
+        host_mode: (observed.record.iter())
+            .flat_map(|record| record.host_mode.clone())
+            .collect(),
     };
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
@@ -132,8 +174,11 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     } else {
         plan.warnings.push(masked(observed));
     }
+    let (overrides, left) = overrides::back(observed);
+    plan.warnings.extend(left);
+    let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
-    plan.steps = change.steps(None, configure);
+    plan.steps = change.steps(overrides, configure);
     Ok(plan)
 }
 
@@ -155,6 +200,14 @@ fn already_remapped(
             configured.unwrap_or("nobody that the configuration file names"),
             ids.0,
             ids.1
+        ));
+    }
+    let (not_yet, unknown) = named(&args.host_mode, observed);
+    plan.refusals.extend(unknown);
+    if !not_yet.is_empty() {
+        plan.refusals.push(format!(
+            "host_mode names containers that run remapped: {}; their files have been shifted; disable that first",
+            not_yet.join(", ")
         ));
     }
     plan.maps = Some(choice.maps);
@@ -189,17 +242,32 @@ fn unconfigured(observed: &Observed) -> Result<Option<String>> {
     }
 }
 
-enum Wanted {
-    Remember,
-    Forget,
+/// The ids of the containers that are named and do not stay in the host's user namespace yet; and a refusal for
+/// each name that nobody has.
+fn named(names: &[String], observed: &Observed) -> (Vec<String>, Vec<String>) {
+    let find = |name: &String| {
+        let mut containers = observed.containers.iter();
+        containers.find(|container| container.name() == name)
+    };
+    let found = names.iter().filter_map(find);
+    let to_set = found.filter(|container| container.host_config.userns_mode != "host");
+    let unknown = names.iter().filter(|name| find(name).is_none());
+    (
+        to_set.map(|container| container.id.clone()).collect(),
+        unknown
+            .map(|name| format!("host_mode names {name}, but there is no such container"))
+            .collect(),
+    )
 }
 
+/// With the ids of the containers that are set to host mode and the overrides to remember; without, nothing is
+/// remembered any more.
 fn configure(
     args: &Args,
     observed: &Observed,
     after: Option<String>,
     stamp: &str,
-    record: Wanted,
+    remember: Option<(Vec<String>, Vec<Override>)>,
 ) -> Configure {
     let backup = args.backup && observed.config.is_some() && after != observed.config;
     Configure {
@@ -208,14 +276,13 @@ fn configure(
         after: after.clone(),
         backup: backup.then(|| host::files::backup_path(&args.config_file, stamp)),
         record_before: observed.record.clone(),
-        record_after: match record {
-            Wanted::Forget => None,
-            Wanted::Remember => Some(Record {
-                config_file: args.config_file.clone(),
-                original: observed.config.clone(),
-                written: after,
-            }),
-        },
+        record_after: remember.map(|(host_mode, overrides)| Record {
+            config_file: args.config_file.clone(),
+            original: observed.config.clone(),
+            written: after,
+            host_mode,
+            overrides,
+        }),
     }
 }
 
@@ -235,32 +302,6 @@ fn masked(observed: &Observed) -> String {
         observed.volumes.len(),
         observed.engine_root().display()
     )
-}
-
-/// Bind mounts are the host's own files: their owners are not touched.
-fn bind_warnings(observed: &Observed, uid: u32) -> Vec<String> {
-    let remapped = observed
-        .containers
-        .iter()
-        .filter(|container| container.host_config.userns_mode != "host");
-    let binds = remapped.flat_map(|container| {
-        let mounts = container
-            .mounts
-            .iter()
-            .filter(|mount| mount.kind == "bind" && mount.writable);
-        mounts.map(move |mount| (container, &mount.source))
-    });
-    binds
-        .filter(|(_, source)| observed.owners.get(*source).is_some_and(|owner| *owner != uid))
-        .map(|(container, source)| {
-            format!(
-                "container {} writes to {}, which keeps its owners on the host and shows as nobody's inside; \
-                 shift it with volume_rechown if the container has to write there",
-                container.name(),
-                source.display()
-            )
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -80,17 +80,17 @@ fn carried(mut outcome: Outcome, plan: &Plan, context: &Context) -> Outcome {
 }
 
 fn diff(plan: &Plan) -> Vec<Diff> {
-    let configure = plan.steps.iter().find_map(|step| match step {
-        Step::Configure(change) if change.before != change.after => Some(change),
-        _ => None,
+    let files = plan.steps.iter().flat_map(|step| match step {
+        Step::Configure(change) => vec![(&change.path, &change.before, &change.after)],
+        Step::Overrides(overrides) => (overrides.iter())
+            .map(|change| (&change.path, &change.before, &change.after))
+            .collect(),
+        _ => vec![],
     });
-    let texts = configure.map(|change| {
-        let text = |side: &Option<String>| side.clone().unwrap_or_default();
-        Diff::texts(
-            change.path.to_string_lossy(),
-            text(&change.before),
-            text(&change.after),
-        )
+    let changed = files.filter(|(_, before, after)| before != after);
+    let text = |side: &Option<String>| side.clone().unwrap_or_default();
+    let texts = changed.map(|(path, before, after)| {
+        Diff::texts(path.to_string_lossy(), text(before), text(after))
     });
     let steps: String = plan
         .steps
@@ -99,7 +99,7 @@ fn diff(plan: &Plan) -> Vec<Diff> {
         .map(|(at, step)| format!("{}. {}\n", at + 1, describe(step)))
         .collect();
     let steps = (!steps.is_empty()).then(|| Diff::prepared(steps));
-    texts.into_iter().chain(steps).collect()
+    texts.chain(steps).collect()
 }
 
 /// A step in words, for `--diff`.
@@ -116,6 +116,13 @@ fn describe(step: &Step) -> String {
                 .collect();
             let verb = if *create { "make account" } else { "account" };
             format!("{verb} {name} with {}", ranges.join(", "))
+        }
+        Step::Overrides(overrides) => {
+            let paths: Vec<_> = overrides
+                .iter()
+                .map(|change| change.path.to_string_lossy())
+                .collect();
+            format!("write {}", paths.join(", "))
         }
         Step::Guard { .. } => {
             "keep the engine from starting on half-moved data, also after a reboot".to_owned()
@@ -159,6 +166,19 @@ fn describe(step: &Step) -> String {
         }
         Step::RewriteContainers { .. } => {
             "rewrite the paths in the containers' configurations".to_owned()
+        }
+        Step::SetHostMode {
+            containers, host, ..
+        } => {
+            let ids: Vec<_> = containers
+                .iter()
+                .map(|id| id.get(..12).unwrap_or(id))
+                .collect();
+            let whose = if *host { "the host's" } else { "the usual" };
+            format!(
+                "set containers to {whose} user namespace: {}",
+                ids.join(", ")
+            )
         }
         Step::Configure(change) => format!("write {}", change.path.display()),
         Step::Release => "let the engine start".to_owned(),

@@ -1,12 +1,13 @@
-//! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte.
+//! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte, and which
+//! containers it set to stay in the host's user namespace.
 
-use crate::paths::STATE;
+use crate::{paths::STATE, step::Override};
 use anyhow::{Context, Result};
 use host::files;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The configuration file before and after `enabled`.
+/// What `enabled` changed beside the data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub config_file: PathBuf,
@@ -14,6 +15,12 @@ pub struct Record {
     pub original: Option<String>,
     /// What was written; when the file is something else by now, somebody has changed it since.
     pub written: Option<String>,
+    /// The ids of the containers that were set to stay in the host's user namespace.
+    #[serde(default)]
+    pub host_mode: Vec<String>,
+    /// The compose overrides that were written.
+    #[serde(default)]
+    pub overrides: Vec<Override>,
 }
 
 fn path() -> PathBuf {

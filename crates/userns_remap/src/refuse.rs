@@ -43,7 +43,6 @@ pub fn engine(observed: &Observed) -> Vec<String> {
              take it out of the unit's drop-in"
         ));
     }
-    found.extend(observed.containers.iter().flat_map(unfit_to_stop));
     found
 }
 
@@ -127,21 +126,6 @@ pub fn closed(observed: &Observed) -> Vec<String> {
     closed.map(|path| format!("{} cannot be entered by others (mode o+x), so remapped containers could not reach their files below it", path.display())).collect()
 }
 
-/// What a container is doing, or would lose, that keeps it from being stopped.
-fn unfit_to_stop(container: &Container) -> Vec<String> {
-    let (name, status) = (container.name(), container.state.status.as_str());
-    let mut found = vec![];
-    if container.host_config.auto_remove && status != "exited" {
-        found.push(format!("container {name} was started with --rm: stopping it would delete it and its anonymous volumes; stop it yourself"));
-    }
-    if !matches!(status, "running" | "exited" | "created") {
-        found.push(format!(
-            "container {name} is {status}; bring it to run, or stop it"
-        ));
-    }
-    found
-}
-
 /// Bind mounts of the data root's own paths, which move.
 fn mounts_inside(container: &Container, data_root: &Path) -> Vec<String> {
     let inside = container
@@ -155,70 +139,19 @@ fn mounts_inside(container: &Container, data_root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Containers that the engine refuses to run remapped, or that would not work.
-pub fn not_remappable(containers: &[Container]) -> Vec<String> {
-    let host_mode = |container: &Container| container.host_config.userns_mode == "host";
-    let remapped = containers.iter().filter(|container| !host_mode(container));
-    remapped.filter_map(|container| {
-        let config = &container.host_config;
-        let reason = if config.privileged {
-            "is privileged".to_owned()
-        } else if config.network_mode == "host" {
-            "uses the host's network".to_owned()
-        } else if config.pid_mode == "host" {
-            "uses the host's process ids".to_owned()
-        } else if let Some(socket) = container.mounts.iter().find(|mount| mount.source.ends_with("docker.sock")) {
-            format!("mounts the engine's socket {}", socket.source.display())
-        } else {
-            let joined = config.network_mode.strip_prefix("container:")?;
-            let joined = containers.iter().find(|other| host_mode(other) && (other.id == joined || other.name() == joined))?;
-            format!("joins the network of {}, which stays in the host's user namespace", joined.name())
-        };
-        Some(format!(
-            "container {} {reason}, which does not work in a user namespace; it needs userns_mode: \"host\" \
-             (docker run --userns=host, or in its compose file)",
-            container.name()
-        ))
-    }).collect()
-}
-
-/// Volumes that a container in the host's namespace shares with remapped ones: their owners cannot be
-/// right for both.
-pub fn shared_volumes(containers: &[Container]) -> Vec<String> {
-    let (host, remapped) = volumes_by_mode(containers);
-    host.intersection(&remapped)
-        .map(|volume| format!("volume {volume} is shared between containers with userns_mode \"host\" and remapped ones; its owners cannot be right for both"))
-        .collect()
-}
-
 /// What keeps its owners: layers and volumes of containers that stay in the host's namespace.
 pub fn kept(observed: &Observed) -> Keep {
-    let (host, _) = volumes_by_mode(&observed.containers);
-    let layers = observed
-        .containers
+    let host_mode = |container: &&Container| container.host_config.userns_mode == "host";
+    let containers: Vec<_> = observed.containers.iter().filter(host_mode).collect();
+    let layers = containers
         .iter()
-        .filter(|container| container.host_config.userns_mode == "host");
+        .filter_map(|container| observed.layers.get(&container.id));
+    let mounts = containers.iter().flat_map(|container| &container.mounts);
+    let volumes: BTreeSet<_> = mounts.filter_map(|mount| mount.name.clone()).collect();
     Keep {
-        layers: layers
-            .filter_map(|container| observed.layers.get(&container.id))
-            .cloned()
-            .collect(),
-        volumes: host.into_iter().map(str::to_owned).collect(),
+        layers: layers.cloned().collect(),
+        volumes: volumes.into_iter().collect(),
     }
-}
-
-/// The volumes of host-mode and of remapped containers.
-fn volumes_by_mode(containers: &[Container]) -> (BTreeSet<&str>, BTreeSet<&str>) {
-    let of = |host_mode: bool| {
-        let of_mode = containers
-            .iter()
-            .filter(move |container| (container.host_config.userns_mode == "host") == host_mode);
-        of_mode
-            .flat_map(|container| &container.mounts)
-            .filter_map(|mount| mount.name.as_deref())
-            .collect()
-    };
-    (of(true), of(false))
 }
 
 #[cfg(test)]
@@ -247,15 +180,10 @@ mod tests {
             .for_each(|word| assert!(found[0].contains(word), "{word} not in {found:?}"));
     }
 
-    fn not_remappable_one(change: impl FnOnce(&mut Value)) -> Vec<String> {
-        not_remappable(&[container("web", change)])
-    }
-
     #[test]
     fn a_plain_engine_is_not_refused() {
         let observed = plain();
         assert_eq!(all(&observed), Vec::<String>::new());
-        assert_eq!(not_remappable(&observed.containers), Vec::<String>::new());
         assert_eq!(
             unknown(&observed.root, &observed.data_root),
             Vec::<String>::new()
@@ -343,67 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn containers_that_stopping_would_delete_or_that_cannot_be_stopped_are_refused() {
-        let with = |change: Make| changed(|o| o.containers = vec![container("web", change)]);
-        assert_one(
-            &all(&with(|c| c["HostConfig"]["AutoRemove"] = json!(true))),
-            &["web", "--rm"],
-        );
-        for status in ["paused", "restarting", "removing", "dead"] {
-            let observed = changed(|o| {
-                o.containers = vec![container("web", |c| c["State"]["Status"] = json!(status))]
-            });
-            assert_one(&all(&observed), &["web", status]);
-        }
-        let inside =
-            with(|c| c["Mounts"] = json!([{"Type": "bind", "Source": "/var/lib/docker/volumes"}]));
-        assert_one(&all(&inside), &["web", "/var/lib/docker/volumes"]);
+    fn a_bind_mount_of_what_moves_is_refused() {
+        let inside = json!([{"Type": "bind", "Source": "/var/lib/docker/volumes"}]);
+        let observed = changed(|o| o.containers = vec![container("web", |c| c["Mounts"] = inside)]);
+        assert_one(&all(&observed), &["web", "/var/lib/docker/volumes"]);
     }
 
     #[test]
-    fn containers_that_cannot_run_remapped_are_refused_unless_they_stay_in_the_hosts_namespace() {
-        let cases: [(Make, &str); 4] = [
-            (
-                |c| c["HostConfig"]["Privileged"] = json!(true),
-                "privileged",
-            ),
-            (
-                |c| c["HostConfig"]["NetworkMode"] = json!("host"),
-                "host's network",
-            ),
-            (
-                |c| c["HostConfig"]["PidMode"] = json!("host"),
-                "process ids",
-            ),
-            (
-                |c| c["Mounts"] = json!([{"Type": "bind", "Source": "/run/docker.sock"}]),
-                "/run/docker.sock",
-            ),
-        ];
-        for (change, word) in cases {
-            assert_one(
-                &not_remappable_one(change),
-                &["web", word, "userns_mode: \"host\""],
-            );
-            let with_override = |c: &mut Value| {
-                change(c);
-                c["HostConfig"]["UsernsMode"] = json!("host");
-            };
-            assert!(not_remappable_one(with_override).is_empty());
-        }
-    }
-
-    #[test]
-    fn joining_a_container_in_the_hosts_namespace_is_refused() {
-        let joined = container("vpn", |c| c["HostConfig"]["UsernsMode"] = json!("host"));
-        let joining = container("web", |c| {
-            c["HostConfig"]["NetworkMode"] = json!("container:vpn-id")
-        });
-        assert_one(&not_remappable(&[joined, joining]), &["web", "vpn"]);
-    }
-
-    #[test]
-    fn host_mode_containers_keep_their_layers_and_own_volumes_but_may_not_share_them() {
+    fn host_mode_containers_keep_their_layers_and_own_volumes() {
         let mounts = json!([{"Type": "volume", "Name": "data", "Source": "/v"}]);
         let mut observed = plain();
         observed.containers = vec![container("web", |c| {
@@ -415,10 +290,5 @@ mod tests {
             volumes: vec!["data".into()],
         };
         assert_eq!(kept(&observed), keep);
-        assert!(shared_volumes(&observed.containers).is_empty());
-        observed
-            .containers
-            .push(container("other", |c| c["Mounts"] = mounts));
-        assert_one(&shared_volumes(&observed.containers), &["data"]);
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     args::{Args, CarryOver, State},
     observe::{Entry, Ids, Observed},
+    verdict::Facts,
 };
 use host::docker::{Container, Info, Volume};
 use idmap::subid::Subids;
@@ -47,6 +48,8 @@ pub fn args(state: State) -> Args {
         subid_start: None,
         subid_count: 65536,
         carry_over: CarryOver::InPlace,
+        host_mode: vec![],
+        compose_projects: vec![],
         config_file: "/etc/docker/daemon.json".into(),
         backup: false,
         timeout: 120,
@@ -91,8 +94,11 @@ pub fn plain() -> Observed {
         irregular: vec![],
         closed: vec![],
         layers: BTreeMap::from([("web-id".to_owned(), "layer-of-web".to_owned())]),
-        owners: BTreeMap::new(),
+        facts: Facts::default(),
         record: None,
+        projects: vec![],
+        overrides: BTreeMap::new(),
+        free_bytes: 1 << 30,
     }
 }
 

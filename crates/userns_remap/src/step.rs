@@ -18,6 +18,8 @@ pub enum Step {
         create: bool,
         ranges: Vec<(Kind, SubRange)>,
     },
+    /// Write compose overrides, and see that compose reads them as meant.
+    Overrides(Vec<Override>),
     /// Keep the engine from starting on half-moved data, also after a reboot.
     Guard { needs: Vec<PathBuf> },
     /// Stop what runs; the order is the one in which it is started again.
@@ -54,8 +56,14 @@ pub enum Step {
         from: PathBuf,
         to: PathBuf,
     },
+    /// Set containers to stay in the host's user namespace, or not to any more.
+    SetHostMode {
+        engine_root: PathBuf,
+        containers: Vec<String>,
+        host: bool,
+    },
     /// Change daemon.json, and remember or forget what it was.
-    Configure(Configure),
+    Configure(Box<Configure>),
     /// The data is whole again: the engine may start.
     Release,
     /// Start the engine and wait until it answers from this root.
@@ -71,6 +79,31 @@ pub enum Step {
         idle: Vec<String>,
         uid_start: u32,
     },
+}
+
+/// One compose override.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// The project's.
+    pub directory: PathBuf,
+    pub path: PathBuf,
+    /// `None` where there is no file.
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// Those that it sets to the host's user namespace.
+    pub services: Vec<String>,
+}
+
+impl Override {
+    /// The way back.
+    pub fn reversed(self) -> Self {
+        Self {
+            before: self.after,
+            after: self.before,
+            services: vec![],
+            ..self
+        }
+    }
 }
 
 /// Which way owners go.
@@ -180,6 +213,7 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Step::Account { .. } => "account",
+            Step::Overrides(_) => "overrides",
             Step::Guard { .. } => "guard",
             Step::StopContainers { .. } => "stop_containers",
             Step::StopEngine { .. } => "stop_engine",
@@ -189,6 +223,7 @@ impl Step {
             Step::Own { .. } => "own",
             Step::Shift { .. } => "shift",
             Step::RewriteContainers { .. } => "rewrite_containers",
+            Step::SetHostMode { .. } => "set_host_mode",
             Step::Configure(_) => "configure",
             Step::Release => "release",
             Step::StartEngine { .. } => "start_engine",

@@ -10,11 +10,13 @@ mod system;
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("accounts", system::accounts),
     ("acl", ids::acl),
     ("arguments", arguments::arguments),
     ("capability", ids::capability),
+    ("compose", system::compose),
+    ("compose_override", system::compose_override),
     ("daemon_json", system::daemon_json),
     ("docker", system::docker),
     ("literal", arguments::literal),

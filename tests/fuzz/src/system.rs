@@ -1,13 +1,12 @@
 //! What the host and its engine say.
 
 use host::{
-    docker::{Container, Info, Network, Volume},
+    compose::{Resolved, Volume},
+    docker::{self, Container, Info, Network},
     fuzzing,
 };
 use serde_json::{Map, Value};
-
-#[path = "../../../crates/userns_remap/src/config.rs"]
-mod config;
+use userns_remap::fuzzing as config;
 
 /// passwd(5): names without a colon, and in the order of the file.
 pub fn accounts(data: &[u8]) {
@@ -80,6 +79,46 @@ pub fn docker(data: &[u8]) {
             let _ = (container.label("a"), container.state.health());
         }
     }
-    let _ = serde_json::from_slice::<Vec<Volume>>(data);
+    let _ = serde_json::from_slice::<Vec<docker::Volume>>(data);
     let _ = serde_json::from_slice::<Network>(data);
+}
+
+/// What a compose client prints.
+pub fn compose(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(resolved) = Resolved::parse(&text) else {
+        return;
+    };
+    for service in resolved.services.values() {
+        for volume in &service.volumes {
+            let mount = volume.mount();
+            if let Volume::Short(text) = volume {
+                assert!(
+                    text.contains(&mount.target)
+                        && (mount.kind != "bind" || mount.source.is_some())
+                );
+            }
+        }
+        assert!(
+            service
+                .devices
+                .iter()
+                .all(|device| !device.host_path().to_string_lossy().contains(':'))
+        );
+    }
+}
+
+/// A compose override: every line stays, in its order, and what says so already is left alone.
+pub fn compose_override(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let services = ["web".to_owned(), "db".to_owned()];
+    let Ok(Some(new)) = config::with_host_mode(Some(&text), &services) else {
+        return;
+    };
+    let mut lines = new.lines();
+    assert!(text.lines().all(|old| lines.any(|line| line == old)));
+    assert_eq!(
+        config::with_host_mode(Some(&new), &services).ok(),
+        Some(None)
+    );
 }

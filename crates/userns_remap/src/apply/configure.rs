@@ -26,7 +26,8 @@ fn keep_record(record: Option<&Record>) -> Result<()> {
     record.map_or_else(Record::remove, Record::save)
 }
 
-fn put(path: &Path, content: Option<&str>) -> Result<()> {
+/// Writes the file, or sees that there is none.
+pub fn put(path: &Path, content: Option<&str>) -> Result<()> {
     let Some(content) = content else {
         return files::remove_optional(path);
     };

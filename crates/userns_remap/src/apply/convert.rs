@@ -140,6 +140,28 @@ pub fn rewrite(engine_root: &Path, from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Sets containers to stay in the host's user namespace, or not to. One that is gone meanwhile needs neither.
+pub fn set_host_mode(engine_root: &Path, containers: &[String], host: bool) -> Result<()> {
+    for id in containers {
+        let path = engine_root
+            .join("containers")
+            .join(id)
+            .join("hostconfig.json");
+        let Some(text) = files::read_optional(&path)? else {
+            continue;
+        };
+        let mut config: Value = serde_json::from_slice(&text).with_context(|| {
+            format!(
+                "{} does not read as a container's configuration",
+                path.display()
+            )
+        })?;
+        config["UsernsMode"] = if host { "host" } else { "" }.into();
+        files::write_atomic(&path, &serde_json::to_vec(&config)?, 0o600)?;
+    }
+    Ok(())
+}
+
 /// The places in a container's configuration that hold paths of the data root. Says whether any changed.
 fn rewrite_config(config: &mut Value, from: &Path, to: &Path) -> bool {
     let mut changed = false;

@@ -4,6 +4,7 @@ mod configure;
 mod containers;
 mod convert;
 mod engine;
+mod overrides;
 
 use crate::{
     guard,
@@ -110,6 +111,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
                 .iter()
                 .try_for_each(|(kind, range)| accounts::add_range(name, *kind, *range))
         }
+        Step::Overrides(changes) => overrides::apply(changes),
         Step::Guard { needs } => guard::install(needs),
         Step::StopContainers { running, .. } => {
             context.containers_stopped = Some(Instant::now());
@@ -142,6 +144,11 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             from,
             to,
         } => convert::rewrite(engine_root, from, to),
+        Step::SetHostMode {
+            engine_root,
+            containers,
+            host,
+        } => convert::set_host_mode(engine_root, containers, *host),
         Step::Configure(change) => configure::apply(change),
         Step::Release => guard::release(),
         Step::StartEngine {
@@ -185,6 +192,7 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
                 }
             }
         }
+        Step::Overrides(changes) => overrides::undo(changes)?,
         Step::Guard { .. } => guard::remove()?,
         // The engine is not up yet this early in the boot, and may not be waited for.
         Step::StopContainers { .. } | Step::StopEngine { .. } if context.boot => {
@@ -214,6 +222,11 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
             from,
             to,
         } => convert::rewrite(engine_root, to, from)?,
+        Step::SetHostMode {
+            engine_root,
+            containers,
+            host,
+        } => convert::set_host_mode(engine_root, containers, !host)?,
         Step::Configure(change) => configure::undo(change)?,
         Step::Release => guard::hold()?,
         Step::StartEngine { expected_root, .. } if !context.boot => engine::unstart(expected_root)?,

@@ -1,8 +1,13 @@
 //! What is planned for which host and wish.
 
 use super::*;
-use crate::samples::{args, container, entry, plain, remapped};
+use crate::verdict::Source;
+use crate::{
+    observe::ComposeProject,
+    samples::{args, container, entry, plain, remapped},
+};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 const STAMP: &str = "2026-01-02@03:04:05";
 
@@ -104,6 +109,8 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         config_file: "/etc/docker/daemon.json".into(),
         original: original.clone(),
         written: observed.config.clone(),
+        host_mode: vec![],
+        overrides: vec![],
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);
@@ -171,13 +178,21 @@ fn leaving_everything_behind_moves_nothing_and_says_so() {
 
 #[test]
 fn a_bind_mount_that_container_root_could_not_write_is_warned_of() {
+    let own = |observed: &mut Observed, uid| {
+        let source = Source {
+            uid,
+            mode: 0o755,
+            ..Source::default()
+        };
+        observed.facts.sources.insert("/srv/x".into(), source);
+    };
     let mut observed = plain();
-    observed.owners.insert("/srv/x".into(), 0);
+    own(&mut observed, 0);
     observed.containers = vec![container("web", |c| {
         c["Mounts"] = json!([{"Type": "bind", "Source": "/srv/x", "RW": true}]);
     })];
     assert!(enabled(&observed).warnings[0].contains("/srv/x"));
-    observed.owners.insert("/srv/x".into(), 165_536);
+    own(&mut observed, 165_536);
     assert!(enabled(&observed).warnings.is_empty());
 }
 
@@ -206,4 +221,127 @@ fn a_setting_that_the_engine_never_took_up_is_only_taken_out_of_the_file() {
     observed.config = remapped().config;
     observed.configured = Some("default".to_owned());
     assert_eq!(names(&disabled(&observed)), ["configure"]);
+}
+
+#[test]
+fn a_container_named_in_host_mode_is_set_to_it_and_back() {
+    let mut observed = plain();
+    observed.containers.push(container("vpn", |c| {
+        c["HostConfig"]["NetworkMode"] = json!("host");
+        c["Mounts"] = json!([{"Type": "volume", "Name": "keys", "Source": "/v"}]);
+    }));
+    assert!(enabled(&observed).refusals[0].contains("vpn"));
+    let mut wish = args(State::Enabled);
+    wish.host_mode = vec!["vpn".to_owned()];
+    let plan = super::plan(&wish, &observed, STAMP).unwrap();
+    assert_eq!(plan.refusals, Vec::<String>::new());
+    let set = |plan: &Plan| {
+        let found = plan.steps.iter().find_map(|step| match step {
+            Step::SetHostMode {
+                engine_root,
+                containers,
+                host,
+            } => Some((engine_root.clone(), containers.clone(), *host)),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    assert_eq!(
+        set(&plan),
+        (
+            "/var/lib/docker/165536.165536".into(),
+            vec!["vpn-id".to_owned()],
+            true
+        )
+    );
+    assert_eq!(plan.shift.as_ref().unwrap().keep.volumes, ["keys"]);
+    let record = configured(&plan).record_after.clone();
+    assert_eq!(record.as_ref().unwrap().host_mode, ["vpn-id"]);
+
+    let back = disabled(&Observed {
+        record,
+        ..remapped()
+    });
+    assert_eq!(
+        set(&back),
+        ("/var/lib/docker".into(), vec!["vpn-id".to_owned()], false)
+    );
+    assert_eq!(configured(&back).record_after, None);
+}
+
+#[test]
+fn a_name_that_nobody_has_is_refused() {
+    let mut wish = args(State::Enabled);
+    wish.host_mode = vec!["nobody".to_owned()];
+    let of = |observed: &Observed| plan(&wish, observed, STAMP).unwrap().refusals;
+    assert!(of(&plain())[0].contains("nobody") && of(&remapped())[0].contains("nobody"));
+    // Its files have been shifted by now.
+    wish.host_mode = vec!["web".to_owned()];
+    assert!(plan(&wish, &remapped(), STAMP).unwrap().refusals[0].contains("web"));
+}
+
+fn shop(text: Option<&str>) -> ComposeProject {
+    let yaml = "services: {firewall: {privileged: true}, web: {image: web}}";
+    let resolved = host::compose::Resolved::parse(yaml).unwrap();
+    ComposeProject {
+        directory: "/opt/shop".into(),
+        services: Workload::of_project("shop", &resolved).collect(),
+        path: "/opt/shop/docker-compose.override.yml".into(),
+        text: text.map(str::to_owned),
+    }
+}
+
+#[test]
+fn services_that_need_it_are_set_to_host_mode_with_their_containers_and_back() {
+    let mut observed = plain();
+    observed.projects = vec![shop(Some("# ours\n"))];
+    observed.containers.push(container("shop_firewall_1", |c| {
+        c["HostConfig"]["Privileged"] = json!(true);
+        c["Config"]["Labels"] =
+            json!({"com.docker.compose.project": "shop", "com.docker.compose.service": "firewall"});
+    }));
+    let plan = enabled(&observed);
+    assert_eq!(plan.refusals, Vec::<String>::new());
+    // Before anything stops.
+    assert_eq!(
+        names(&plan)[..4],
+        ["guard", "account", "overrides", "stop_containers"]
+    );
+    let record = configured(&plan).record_after.clone().unwrap();
+    assert_eq!(record.host_mode, ["shop_firewall_1-id"]);
+    let written = record.overrides[0].after.clone();
+    assert_eq!(
+        written.as_deref(),
+        Some("# ours\nservices:\n  firewall:\n    userns_mode: \"host\"\n")
+    );
+
+    let path = record.overrides[0].path.clone();
+    let later = |text: Option<String>| Observed {
+        record: Some(record.clone()),
+        overrides: BTreeMap::from([(path.clone(), text)]),
+        ..remapped()
+    };
+    let back = disabled(&later(written));
+    let Some(Step::Overrides(changes)) = back.steps.iter().find(|step| step.name() == "overrides")
+    else {
+        panic!()
+    };
+    assert_eq!(changes[0].after.as_deref(), Some("# ours\n"));
+    let changed = disabled(&later(Some("services: {}".to_owned())));
+    assert!(!names(&changed).contains(&"overrides"));
+    assert!(
+        changed
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("changed since"))
+    );
+}
+
+#[test]
+fn a_project_that_says_so_already_is_left_alone() {
+    let mut observed = plain();
+    observed.projects = vec![shop(Some(
+        "services:\n  firewall:\n    userns_mode: host\n",
+    ))];
+    assert!(!names(&enabled(&observed)).contains(&"overrides"));
 }

@@ -1,32 +1,16 @@
-//! Turns Docker's user namespaces on or off on a live host: every image, container, network and volume
-//! is carried over in place, and back with what was written meanwhile.
+//! The module that changes the host: ties the rooms together.
 
-mod apply;
-mod args;
-mod change;
-mod config;
-mod guard;
-mod layout;
-mod observe;
-mod order;
-mod paths;
-mod plan;
-mod present;
-mod range;
-mod record;
-mod refuse;
-#[cfg(test)]
-mod samples;
-mod step;
-
+use crate::{
+    apply::{self, Context},
+    args::{self, Args},
+    observe::{self, Surveys},
+    paths::{IN_PROGRESS, STATE},
+    plan::{self, Plan},
+    present,
+};
 use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Context as _, Result, bail, ensure};
-use apply::Context;
-use args::Args;
 use host::progress::{self, Now, Teller};
-use observe::Surveys;
-use paths::{IN_PROGRESS, STATE};
-use plan::Plan;
 use rechown::Sample;
 use std::{
     path::{Path, PathBuf},
@@ -39,7 +23,8 @@ use transaction::{Recovery, Store};
 /// How long the engine and the containers may take to come back after a reboot in the middle.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
-fn main() -> ExitCode {
+/// The module `userns_remap`, and what its boot units call.
+pub fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
     if words.first().is_some_and(|word| word == "recover") {
         return recover_by_hand(words.get(1).is_some_and(|word| word == "--boot"));
@@ -169,17 +154,14 @@ fn prepare(args: &Args) -> Result<(observe::Observed, Plan)> {
     }
 }
 
-/// Looks at every id that would be shifted, while everything still runs.
-fn survey(plan: &mut Plan) -> Result<()> {
+/// Looks at every id that would be shifted, while everything still runs; refusals and warnings go to the plan.
+pub fn survey(plan: &mut Plan) -> Result<Option<Surveys>> {
     let Some(shift) = &plan.shift else {
-        return Ok(());
+        return Ok(None);
     };
     let (root, keep, direction) = (&shift.engine_root, &shift.keep, shift.direction);
-    let Surveys {
-        init_layers,
-        others,
-    } = observe::surveys(root, keep, &shift.maps, direction.policy())?;
-    for (survey, of_containers) in [(init_layers, false), (others, true)] {
+    let surveys = observe::surveys(root, keep, &shift.maps, direction.policy())?;
+    for (survey, of_containers) in [(&surveys.init_layers, false), (&surveys.others, true)] {
         ensure!(
             survey.boundaries.is_empty(),
             "refused, nothing was changed: mounts inside the data: {}",
@@ -191,7 +173,7 @@ fn survey(plan: &mut Plan) -> Result<()> {
             plan.warnings.push(host_files(&survey.target));
         }
     }
-    Ok(())
+    Ok(Some(surveys))
 }
 
 fn host_files(found: &Sample<PathBuf>) -> String {

@@ -1,0 +1,7 @@
+//! The parsers as fuzz targets need them.
+#![allow(missing_docs)]
+
+pub use crate::{
+    config::{collisions, remap, with_remap},
+    overlay::with_host_mode,
+};

@@ -1,0 +1,35 @@
+//! Turns Docker's user namespaces on or off on a live host: every image, container, network and volume
+//! is carried over in place, and back with what was written meanwhile. Two executables: one that does it,
+//! one that only tells.
+
+mod apply;
+mod args;
+mod change;
+mod config;
+mod facts;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod guard;
+mod info;
+mod layout;
+mod observe;
+mod order;
+mod overlay;
+mod overrides;
+mod paths;
+mod plan;
+mod present;
+mod range;
+mod record;
+mod references;
+mod refuse;
+mod remap;
+#[cfg(test)]
+mod samples;
+mod step;
+mod verdict;
+mod workload;
+
+pub use info::main as info;
+pub use remap::main as remap;
