@@ -1,4 +1,4 @@
-use crate::roots::Root;
+use crate::root::Root;
 use rustix::{
     fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat, openat2, statx},
     io::Errno,

@@ -5,8 +5,8 @@ use crate::{
     ids::Sides,
     journal::{Head, Journal, Note, with_suffix},
     meter,
-    roots::{self, Root},
-    shift as pass,
+    root::Root,
+    roots, shift as pass,
     stray::{self, Left},
     survey::{self, Survey},
 };

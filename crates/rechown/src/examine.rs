@@ -1,11 +1,11 @@
 use crate::{
     Change, Counts, Error, Owner, acl, capability,
+    entry::Entry,
     fixed::{Fixed, Liftable, is_fixed},
     fragile::Fragile,
     ids::{IdKind, Sides, Translator},
     pinned::{Pinned, chown},
     stray::Stray,
-    walk::Entry,
     xattr::{self, CAPABILITY},
 };
 use rustix::{fs::FileType, io::Errno};

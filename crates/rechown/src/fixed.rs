@@ -2,10 +2,10 @@
 
 use crate::{
     Error, Report,
+    entry::Entry,
     known::{self, Known},
     pinned::Pinned,
-    roots::Root,
-    walk::Entry,
+    root::Root,
     xattr,
 };
 use rustix::{

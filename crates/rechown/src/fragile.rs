@@ -1,11 +1,11 @@
 use crate::{
     Error, IdMaps, Report, capability,
+    entry::Entry,
     fixed::Liftable,
     ids::{Sides, Translator},
     known::{self, Known},
     pinned::Pinned,
-    roots::Root,
-    walk::Entry,
+    root::Root,
     xattr::{self, CAPABILITY},
 };
 use rustix::io::Errno;

@@ -8,7 +8,7 @@ use crate::{
     fragile::{self, Fragile},
     known::Known,
     place::Place,
-    roots::Root,
+    root::Root,
     stray::Stray,
 };
 use serde::{Deserialize, Serialize};

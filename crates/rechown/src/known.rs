@@ -1,4 +1,4 @@
-use crate::{Error, Report, dir::open_below, pinned::Pinned, roots::Root, walk::Entry};
+use crate::{Error, Report, dir::open_below, entry::Entry, pinned::Pinned, root::Root};
 use rustix::{
     fs::{Statx, StatxFlags},
     io::Errno,

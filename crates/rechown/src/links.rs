@@ -1,4 +1,4 @@
-use crate::{OutsideLinks, Sample, dir::Dir, stray::Stray, walk::Entry};
+use crate::{OutsideLinks, Sample, dir::Dir, entry::Entry, stray::Stray};
 use std::{
     collections::HashMap,
     ffi::CStr,

@@ -1,4 +1,4 @@
-use crate::{Error, dir::hold, fault, walk::Entry, xattr};
+use crate::{Error, dir::hold, entry::Entry, fault, xattr};
 use rustix::{
     fs::{AtFlags, Mode, Statx, StatxFlags, XattrFlags, chmod, chownat, fchown, setxattr, statx},
     io::{Errno, fcntl_dupfd_cloexec},

@@ -1,4 +1,4 @@
-use crate::{Error, IdMaps, pinned::Pinned, roots::Root};
+use crate::{Error, IdMaps, pinned::Pinned, root::Root};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::{

@@ -1,41 +1,17 @@
 use crate::{
     Error, fixed,
     pinned::{self, Pinned},
+    root::Root,
 };
 use rustix::{
-    fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fstatfs, openat, syncfs},
+    fs::{Access, AtFlags, accessat, fstatfs, syncfs},
     io::Errno,
 };
 use std::{
     fs, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
-    sync::Arc,
 };
-
-/// A tree to walk.
-#[derive(Clone)]
-pub(crate) struct Root {
-    /// Place in the sorted list of roots.
-    pub(crate) index: usize,
-    /// Absolute and without symbolic links.
-    pub(crate) path: Arc<Path>,
-}
-
-impl Root {
-    /// One that is alone.
-    pub(crate) fn at(path: &Path) -> Self {
-        Self {
-            index: 0,
-            path: path.into(),
-        }
-    }
-
-    pub(crate) fn open(&self) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(CWD, &*self.path, flags, Mode::empty())
-    }
-}
 
 /// Resolves and sorts the roots, so that the same set is always the same list.
 pub(crate) fn resolve<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Root>, Error> {

@@ -1,12 +1,13 @@
 use crate::{
     Error, IdMaps, OutsideLinks, Report, Unmapped,
+    entry::Entry,
     examine::examine,
     fixed::Liftable,
     ids::Sides,
     links::{Links, Note},
-    roots::Root,
+    root::Root,
     stray::{Left, identity},
-    walk::{Entry, Visitor, walk},
+    walk::{Visitor, walk},
     xattr,
 };
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
 use crate::{
     Error, Report,
+    entry::Entry,
     fixed::Liftable,
     known::{self, Known},
     pinned::Pinned,
-    roots::Root,
-    walk::Entry,
+    root::Root,
     xattr,
 };
 use rustix::{

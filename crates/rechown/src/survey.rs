@@ -1,15 +1,17 @@
 use crate::{
     Change, Counts, Error, IdMaps, Immutable, OutsideLinks, Policy, Sample, Strays, Unknown,
     Unmapped,
+    entry::Entry,
     examine::{Verdict, examine},
     fixed::{self, Fixed, is_fixed},
     fragile::Fragile,
     ids::Sides,
     links::{Links, Name, Note},
     meter,
-    roots::{self, Root},
+    root::Root,
+    roots,
     stray::{Left, Stray, identity},
-    walk::{Entry, Visitor, walk},
+    walk::{Visitor, walk},
     xattr,
 };
 use serde::Serialize;

@@ -6,8 +6,9 @@ use crate::{
     Error,
     batch::Batch,
     dir::{Dir, hold, look, open_below},
+    entry::Entry,
     meter,
-    roots::Root,
+    root::Root,
 };
 use rustix::{
     fs::{FileType, RawDir, Statx, StatxFlags},
@@ -42,32 +43,6 @@ pub(crate) trait Visitor: Send {
     fn visit(&mut self, entry: &Entry<'_>) -> Result<(), Error>;
     /// Another mount.
     fn boundary(&mut self, path: PathBuf);
-}
-
-/// One name in an open directory, or the directory itself.
-pub(crate) struct Entry<'a> {
-    pub(crate) dir: &'a Arc<Dir>,
-    /// In the directory; empty: the directory itself.
-    pub(crate) name: &'a CStr,
-    /// The directory.
-    pub(crate) at: BorrowedFd<'a>,
-    /// The entry itself, where it is held. Not open in earnest: for its owner, and as a path in /proc.
-    pub(crate) held: Option<BorrowedFd<'a>>,
-    pub(crate) stat: &'a Statx,
-}
-
-impl Entry<'_> {
-    pub(crate) fn kind(&self) -> FileType {
-        FileType::from_raw_mode(self.stat.stx_mode.into())
-    }
-
-    pub(crate) fn is_directory(&self) -> bool {
-        self.kind() == FileType::Directory
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path(self.name)
-    }
 }
 
 /// What a thread does next.

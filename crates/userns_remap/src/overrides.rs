@@ -4,7 +4,7 @@
 use crate::{
     observe::{ComposeProject, Observed},
     overlay,
-    step::Override,
+    record::Override,
     verdict::{self, Facts, Verdict},
 };
 use anyhow::{Context, Result};

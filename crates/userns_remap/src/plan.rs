@@ -7,9 +7,9 @@ use crate::{
     observe::Observed,
     overrides,
     range::{self, Choice},
-    record::Record,
+    record::{Override, Record},
     refuse,
-    step::{Configure, Direction, Override, Step},
+    step::{Configure, Direction, Step},
     verdict::{self, Finding},
     workload::Workload,
 };

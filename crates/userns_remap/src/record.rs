@@ -1,7 +1,7 @@
 //! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte, and which
 //! containers it set to stay in the host's user namespace.
 
-use crate::{paths::STATE, step::Override};
+use crate::paths::STATE;
 use anyhow::{Context, Result};
 use host::files;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,31 @@ pub struct Record {
     /// The compose overrides that were written.
     #[serde(default)]
     pub overrides: Vec<Override>,
+}
+
+/// One compose override.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// The project's.
+    pub directory: PathBuf,
+    pub path: PathBuf,
+    /// `None` where there is no file.
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// Those that it sets to the host's user namespace.
+    pub services: Vec<String>,
+}
+
+impl Override {
+    /// The way back.
+    pub fn reversed(self) -> Self {
+        Self {
+            before: self.after,
+            after: self.before,
+            services: vec![],
+            ..self
+        }
+    }
 }
 
 fn path() -> PathBuf {

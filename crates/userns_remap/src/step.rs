@@ -1,6 +1,9 @@
 //! The steps of a change, as they stand in the journal: data only. What they do is in `apply`.
 
-use crate::{layout::Keep, record::Record};
+use crate::{
+    layout::Keep,
+    record::{Override, Record},
+};
 use host::{
     accounts::Kind,
     docker::{Container, Network, Volume},
@@ -79,31 +82,6 @@ pub enum Step {
         idle: Vec<String>,
         uid_start: u32,
     },
-}
-
-/// One compose override.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Override {
-    /// The project's.
-    pub directory: PathBuf,
-    pub path: PathBuf,
-    /// `None` where there is no file.
-    pub before: Option<String>,
-    pub after: Option<String>,
-    /// Those that it sets to the host's user namespace.
-    pub services: Vec<String>,
-}
-
-impl Override {
-    /// The way back.
-    pub fn reversed(self) -> Self {
-        Self {
-            before: self.after,
-            after: self.before,
-            services: vec![],
-            ..self
-        }
-    }
 }
 
 /// Which way owners go.

@@ -1,7 +1,7 @@
 //! docker-compose.override.yml of projects.
 
 use super::configure::put;
-use crate::step::Override;
+use crate::record::Override;
 use anyhow::{Context, Result, ensure};
 use host::compose::{self, Project};
 
