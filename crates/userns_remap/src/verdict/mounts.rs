@@ -61,6 +61,10 @@ pub fn prepare(
     };
     let remedy = match strategy {
         Strategy::Leave => "it is the system's: mount something else, or userns_mode: \"host\"",
+        // In such a mount the host's root can make no file.
+        Strategy::Idmap if source.in_git || !source.users.is_empty() => {
+            "volume_rechown with strategy=idmap and a mount_at for the container: the host goes on with the path"
+        }
         Strategy::Idmap => {
             "volume_rechown with strategy=idmap: the owners on the disk stay as they are"
         }
