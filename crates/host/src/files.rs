@@ -22,6 +22,15 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// The text of a file, `None` where there is none.
+///
+/// # Errors
+/// When it is there and cannot be read, or is not UTF-8.
+pub fn read_text_optional(path: &Path) -> Result<Option<String>> {
+    let text = read_optional(path)?.map(String::from_utf8).transpose();
+    text.with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
 /// Replaces the content of `path`, or makes it with `mode` where it is missing. A symbolic link is
 /// followed: the file it names is replaced, not the link.
 ///

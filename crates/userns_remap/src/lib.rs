@@ -20,6 +20,7 @@ mod overrides;
 mod paths;
 mod plan;
 mod present;
+mod projects;
 mod range;
 mod record;
 mod references;

@@ -4,6 +4,7 @@ use crate::{
     args::Args,
     config, facts,
     layout::{self, KNOWN},
+    projects::{self, ComposeProject},
     record::Record,
     verdict::{Facts, Place},
     workload::Workload,
@@ -11,7 +12,6 @@ use crate::{
 use anyhow::{Context, Result};
 use host::{
     accounts::{self, Account, Kind},
-    compose::{self, Project},
     docker::{self, Container, Info, Network, Volume},
     files, mounts, systemd,
 };
@@ -68,16 +68,6 @@ pub struct Observed {
     pub free_bytes: u64,
 }
 
-/// A compose project.
-#[derive(Clone)]
-pub struct ComposeProject {
-    pub directory: PathBuf,
-    pub services: Vec<Workload>,
-    /// Its override file, there or not.
-    pub path: PathBuf,
-    pub text: Option<String>,
-}
-
 /// One entry of a data root.
 #[derive(Clone)]
 pub struct Entry {
@@ -127,7 +117,7 @@ impl Observed {
 pub fn host(args: &Args) -> Result<Observed> {
     let info = docker::info().context("no Docker engine answers on this host")?;
     let (data_root, remapped) = split_root(&info);
-    let config = read_config(&args.config_file)?;
+    let config = files::read_text_optional(&args.config_file)?;
     let configured = config::remap(config.as_deref())
         .with_context(|| format!("{} cannot be used", args.config_file.display()))?;
     // What runs decides whose ids those are; only where nothing does, the wish.
@@ -154,7 +144,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         dependents: dependents()?,
         flags: flags()?,
         projects: (args.compose_projects.iter())
-            .map(|directory| project(directory))
+            .map(|directory| projects::read(directory))
             .collect::<Result<_>>()?,
         overrides: overrides(record.as_ref())?,
         record,
@@ -242,55 +232,13 @@ fn split_root(info: &Info) -> (PathBuf, Option<(u32, u32)>) {
 fn overrides(record: Option<&Record>) -> Result<BTreeMap<PathBuf, Option<String>>> {
     let written = record.into_iter().flat_map(|record| &record.overrides);
     written
-        .map(|change| Ok((change.path.clone(), read_config(&change.path)?)))
+        .map(|change| {
+            Ok((
+                change.path.clone(),
+                files::read_text_optional(&change.path)?,
+            ))
+        })
         .collect()
-}
-
-/// The base files that compose looks for, in its order, and the override of each.
-const COMPOSE_FILES: [(&str, &str); 4] = [
-    ("compose.yaml", "compose.override.yaml"),
-    ("compose.yml", "compose.override.yml"),
-    ("docker-compose.yml", "docker-compose.override.yml"),
-    ("docker-compose.yaml", "docker-compose.override.yaml"),
-];
-
-fn project(directory: &Path) -> Result<ComposeProject> {
-    let project = Project {
-        directory: directory.to_owned(),
-        files: vec![],
-    };
-    let context = || {
-        format!(
-            "{} cannot be used as a compose project",
-            directory.display()
-        )
-    };
-    let client = compose::client()
-        .context("there is neither docker compose nor docker-compose on this host");
-    let resolved = client
-        .and_then(|client| client.resolve(&project))
-        .with_context(context)?;
-    let name = resolved
-        .name
-        .clone()
-        .unwrap_or_else(|| project.default_name());
-    let is_there = |name: &str| directory.join(name).exists();
-    let there = COMPOSE_FILES.iter().find(|(_, name)| is_there(name));
-    let of_base = || COMPOSE_FILES.iter().find(|(base, _)| is_there(base));
-    let (_, path) = there.or_else(of_base).with_context(context)?;
-    let path = directory.join(path);
-    Ok(ComposeProject {
-        services: Workload::of_project(&name, &resolved).collect(),
-        directory: directory.to_owned(),
-        text: read_config(&path)?,
-        path,
-    })
-}
-
-fn read_config(path: &Path) -> Result<Option<String>> {
-    let bytes = files::read_optional(path)?;
-    let text = bytes.map(String::from_utf8).transpose();
-    text.with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 fn ids(user: &str) -> Result<Ids> {

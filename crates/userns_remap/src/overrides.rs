@@ -2,8 +2,9 @@
 //! what they were again. Pure.
 
 use crate::{
-    observe::{ComposeProject, Observed},
+    observe::Observed,
     overlay,
+    projects::ComposeProject,
     record::Override,
     verdict::{self, Facts, Verdict},
 };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::verdict::Source;
 use crate::{
-    observe::ComposeProject,
+    projects::ComposeProject,
     samples::{args, container, entry, plain, remapped},
 };
 use serde_json::json;
