@@ -238,16 +238,22 @@ def hard_link_once(peer, room):
         right = owner(tree / "one") == (START + 5, START + 5)
     if not right:
         return Verdict(NO, f"5 became {owner(tree / 'one')[0]}")
-    some, many = (seconds_for_links(peer, room, count) for count in (8_000, 40_000))
-    # The time of one in proportion is less than 6 times as much.
-    if many > 8 * some and many > 0.3:
-        return Verdict(PARTLY, f"5 times the files take {many / some:.0f} times the time")
+    growth = [times_as_long(peer, room, attempt) for attempt in range(3)]
+    # In proportion it would be 5; what else the machine does can only add to one of them.
+    if min(growth) > 8:
+        return Verdict(PARTLY, f"5 times the files take {min(growth):.0f} times the time")
     return Verdict(YES, "")
 
 
-def seconds_for_links(peer, room, count):
+def times_as_long(peer, room, attempt):
+    """How much longer 5 times as many files of two names take."""
+    some, many = (seconds_for_links(peer, room.top / f"{attempt}-{count}", count) for count in (8_000, 40_000))
+    # What takes no time to speak of does not grow.
+    return many / max(some, 0.04)
+
+
+def seconds_for_links(peer, top, count):
     """In user mode, to shift so many files of two names."""
-    top = room.top / f"{count}"
     top.mkdir()
     room = Room(top)
     at = os.open(room.tree, os.O_RDONLY)
