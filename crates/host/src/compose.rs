@@ -7,11 +7,12 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 /// The two clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Client {
+enum Client {
     /// `docker compose`: knows `!reset` and `!override`.
     V2,
     /// `docker-compose`, written in Python; its last version is 1.29.
@@ -31,9 +32,9 @@ pub struct Project {
 /// A project as its client resolves it: variables replaced, overrides merged.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Resolved {
-    /// Only the newer client says it.
+    /// The project's; empty where the client does not say it, before [`resolve`] has filled it in.
     #[serde(default)]
-    pub name: Option<String>,
+    pub name: String,
     /// By name.
     #[serde(default)]
     pub services: BTreeMap<String, Service>,
@@ -182,8 +183,7 @@ impl Reference {
 
 impl Project {
     /// The project's name where nothing else gives one: its directory's, as compose writes names.
-    #[must_use]
-    pub fn default_name(&self) -> String {
+    fn default_name(&self) -> String {
         let name = self
             .directory
             .file_name()
@@ -206,14 +206,30 @@ impl Resolved {
     }
 }
 
-/// Which client there is, the newer one first.
-#[must_use]
-pub fn client() -> Option<Client> {
-    let answers = |client: &Client| {
-        let answer = client.command(&["version", "--short"]).finish();
-        answer.is_ok_and(|answer| answer.status.success())
-    };
-    [Client::V2, Client::V1].into_iter().find(answers)
+/// Which client there is, the newer one first. Asked once.
+fn client() -> Option<Client> {
+    static CLIENT: LazyLock<Option<Client>> = LazyLock::new(|| {
+        let answers = |client: &Client| {
+            let answer = client.command(&["version", "--short"]).finish();
+            answer.is_ok_and(|answer| answer.status.success())
+        };
+        [Client::V2, Client::V1].into_iter().find(answers)
+    });
+    *CLIENT
+}
+
+/// The project as the host's own client resolves it, with the services of every profile.
+///
+/// # Errors
+/// When there is no client, or with the client's words.
+pub fn resolve(project: &Project) -> Result<Resolved> {
+    let client =
+        client().context("there is neither docker compose nor docker-compose on this host")?;
+    let mut resolved = client.resolve(project)?;
+    if resolved.name.is_empty() {
+        resolved.name = project.default_name();
+    }
+    Ok(resolved)
 }
 
 impl Client {
@@ -225,11 +241,7 @@ impl Client {
         run(program.iter().chain(arguments).copied())
     }
 
-    /// The project as the client resolves it, with the services of every profile.
-    ///
-    /// # Errors
-    /// With the client's words.
-    pub fn resolve(self, project: &Project) -> Result<Resolved> {
+    fn resolve(self, project: &Project) -> Result<Resolved> {
         let mut arguments = vec![];
         for file in &project.files {
             let file = file

@@ -43,6 +43,9 @@ pub fn on_interrupt() -> Result<Arc<AtomicBool>> {
 /// When /proc cannot be read. A process that ends meanwhile is passed over.
 pub fn users_of(paths: &[&Path]) -> Result<BTreeSet<(PathBuf, String)>> {
     let mut found = BTreeSet::new();
+    if paths.is_empty() {
+        return Ok(found);
+    }
     let own = fs::read_link("/proc/1/ns/mnt").context("cannot read /proc")?;
     for process in fs::read_dir("/proc")
         .context("cannot read /proc")?

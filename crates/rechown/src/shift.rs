@@ -64,7 +64,7 @@ impl Visitor for Shifter<'_> {
     fn visit(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         let report = &mut self.report;
         report.counts.entries += 1;
-        if !self.left.is_empty() && self.left.contains(&identity(entry.stat)) {
+        if self.left.contains(&identity(entry.stat)) {
             report.counts.skipped += 1;
             return Ok(());
         }

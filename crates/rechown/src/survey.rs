@@ -182,7 +182,7 @@ impl Visitor for Surveyor<'_> {
 
     fn visit(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         self.survey.counts.entries += 1;
-        if !self.left.is_empty() && self.left.contains(&identity(entry.stat)) {
+        if self.left.contains(&identity(entry.stat)) {
             self.survey.counts.skipped += 1;
             return Ok(());
         }

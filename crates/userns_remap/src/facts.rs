@@ -19,8 +19,26 @@ pub fn gather(
     containers: &[Container],
     engine_root: &Path,
 ) -> Result<Facts> {
+    let of_each = |what: &dyn Fn(&Container) -> Vec<String>| {
+        let pairs = containers
+            .iter()
+            .map(|container| (container.id.clone(), what(container)));
+        pairs.collect()
+    };
+    Ok(Facts {
+        sources: sources(workloads.iter())?,
+        tmpfs: of_each(&filled_tmpfs),
+        checkpoints: of_each(&|container| checkpoints(engine_root, container)),
+        immutable: BTreeMap::new(),
+    })
+}
+
+/// The files and directories behind what workloads mount.
+pub fn sources<'w>(
+    workloads: impl Iterator<Item = &'w Workload>,
+) -> Result<BTreeMap<PathBuf, Source>> {
     let mut sources = BTreeMap::new();
-    let paths = workloads.iter().flat_map(|workload| {
+    let paths = workloads.flat_map(|workload| {
         let mounts = workload.mounts.iter();
         let files =
             mounts.filter(|mount| matches!(mount.kind, MountKind::Bind | MountKind::Secret));
@@ -47,18 +65,7 @@ pub fn gather(
             source.users.push(program);
         }
     }
-    let of_each = |what: &dyn Fn(&Container) -> Vec<String>| {
-        let pairs = containers
-            .iter()
-            .map(|container| (container.id.clone(), what(container)));
-        pairs.collect()
-    };
-    Ok(Facts {
-        sources,
-        tmpfs: of_each(&filled_tmpfs),
-        checkpoints: of_each(&|container| checkpoints(engine_root, container)),
-        immutable: BTreeMap::new(),
-    })
+    Ok(sources)
 }
 
 fn checkpoints(engine_root: &Path, container: &Container) -> Vec<String> {

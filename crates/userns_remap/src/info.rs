@@ -4,13 +4,13 @@ use crate::{
     args::{self, Args, CarryOver, State},
     config, facts, layout,
     observe::{self, Observed},
-    plan, range, references, remap,
+    plan, present, range, references, remap,
     verdict::{self, Facts, Finding},
     workload::Workload,
 };
 use ansible_module::{Failure, Invocation, Kind, Module, Opt, Outcome, Spec};
-use anyhow::{Context, Result};
-use host::compose::{self, Client, Project};
+use anyhow::Result;
+use host::compose::{self, Project};
 use idmap::IdMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -89,13 +89,15 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         .map(|_| plan::plan(args, observed, ""))
         .transpose()?;
     let surveys = plan.as_mut().map(remap::survey).transpose()?.flatten();
-    let facts = Facts {
+    let mut facts = Facts {
         immutable: surveys
             .as_ref()
             .map(|surveys| observe::immutable(observed, surveys))
             .unwrap_or_default(),
-        ..facts::gather(workloads, &observed.containers, &observed.engine_root())?
+        ..observed.facts.clone()
     };
+    let to_come = workloads.iter().filter(|workload| workload.id.is_none());
+    facts.sources.extend(facts::sources(to_come)?);
     let found = verdict::findings(workloads, &facts, &uids);
     let (containers, services): (Vec<_>, Vec<_>) = found
         .into_iter()
@@ -104,8 +106,8 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         Ok(choice) => json!({
             "user": observed.ids.name,
             "exists": observed.ids.account.is_some() && choice.add.is_empty(),
-            "uid_map": extents(&choice.maps.uid),
-            "gid_map": extents(&choice.maps.gid),
+            "uid_map": present::extents(&choice.maps.uid),
+            "gid_map": present::extents(&choice.maps.gid),
         }),
         Err(error) => json!({"user": observed.ids.name, "problem": format!("{error:#}")}),
     };
@@ -144,11 +146,6 @@ fn engine(observed: &Observed) -> Result<Value> {
         "colliding_flags": collisions,
         "free_bytes": observed.free_bytes,
     }))
-}
-
-fn extents(map: &idmap::IdMap) -> Value {
-    let extent = |extent: &idmap::Extent| json!({"container": extent.container, "host": extent.host, "size": extent.size});
-    map.extents().iter().map(extent).collect()
 }
 
 fn list(found: &[(&Workload, Vec<Finding>)]) -> Value {
@@ -194,15 +191,10 @@ fn workloads(observed: &Observed, wanted: &[PathBuf]) -> (Vec<Workload>, Vec<Str
     let mut workloads = observed.workloads();
     let projects = projects(observed, wanted);
     let mut unread = vec![];
-    let client = if projects.is_empty() {
-        None
-    } else {
-        compose::client()
-    };
     for project in projects {
-        match services(client, &project) {
-            Ok(services) => {
-                let new = services.into_iter().filter(|service| {
+        match compose::resolve(&project) {
+            Ok(resolved) => {
+                let new = Workload::of_project(&resolved).filter(|service| {
                     workloads
                         .iter()
                         .all(|other| other.service != service.service)
@@ -217,17 +209,6 @@ fn workloads(observed: &Observed, wanted: &[PathBuf]) -> (Vec<Workload>, Vec<Str
         }
     }
     (workloads, unread)
-}
-
-fn services(client: Option<Client>, project: &Project) -> Result<Vec<Workload>> {
-    let client =
-        client.context("there is neither docker compose nor docker-compose on this host")?;
-    let resolved = client.resolve(project)?;
-    let name = resolved
-        .name
-        .clone()
-        .unwrap_or_else(|| project.default_name());
-    Ok(Workload::of_project(&name, &resolved).collect())
 }
 
 fn projects(observed: &Observed, wanted: &[PathBuf]) -> BTreeSet<Project> {

@@ -39,7 +39,8 @@ pub fn outcome(args: &Args, observed: &Observed, plan: &Plan, done: Option<&Cont
     }
 }
 
-fn extents(map: &idmap::IdMap) -> Value {
+/// A map as it is returned.
+pub fn extents(map: &idmap::IdMap) -> Value {
     let extent = |extent: &idmap::Extent| json!({"container": extent.container, "host": extent.host, "size": extent.size});
     map.extents().iter().map(extent).collect()
 }

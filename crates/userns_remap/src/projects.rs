@@ -38,22 +38,14 @@ pub fn read(directory: &Path) -> Result<ComposeProject> {
             directory.display()
         )
     };
-    let client = compose::client()
-        .context("there is neither docker compose nor docker-compose on this host");
-    let resolved = client
-        .and_then(|client| client.resolve(&project))
-        .with_context(context)?;
-    let name = resolved
-        .name
-        .clone()
-        .unwrap_or_else(|| project.default_name());
+    let resolved = compose::resolve(&project).with_context(context)?;
     let is_there = |name: &str| directory.join(name).exists();
     let there = COMPOSE_FILES.iter().find(|(_, name)| is_there(name));
     let of_base = || COMPOSE_FILES.iter().find(|(base, _)| is_there(base));
     let (_, path) = there.or_else(of_base).with_context(context)?;
     let path = directory.join(path);
     Ok(ComposeProject {
-        services: Workload::of_project(&name, &resolved).collect(),
+        services: Workload::of_project(&resolved).collect(),
         directory: directory.to_owned(),
         text: files::read_text_optional(&path)?,
         path,

@@ -118,15 +118,12 @@ impl Workload {
     }
 
     /// The services of a project, as its client resolves it.
-    pub fn of_project<'p>(
-        project: &'p str,
-        resolved: &'p Resolved,
-    ) -> impl Iterator<Item = Self> + 'p {
+    pub fn of_project(resolved: &Resolved) -> impl Iterator<Item = Self> + '_ {
         let services = resolved.services.iter();
-        services.map(move |(name, service)| Self::of_service(project, name, service, resolved))
+        services.map(|(name, service)| Self::of_service(name, service, resolved))
     }
 
-    fn of_service(project: &str, name: &str, service: &Service, resolved: &Resolved) -> Self {
+    fn of_service(name: &str, service: &Service, resolved: &Resolved) -> Self {
         let mounts = service.volumes.iter().map(|volume| {
             let mount = volume.mount();
             Mount {
@@ -157,7 +154,7 @@ impl Workload {
         Self {
             name: service.container_name.as_deref().unwrap_or(name).to_owned(),
             id: None,
-            service: Some((project.to_owned(), name.to_owned())),
+            service: Some((resolved.name.clone(), name.to_owned())),
             host_mode: service.userns_mode.as_deref() == Some("host"),
             privileged: service.privileged,
             network: optional(&service.network_mode),

@@ -2,7 +2,7 @@
 
 use super::configure::put;
 use crate::record::Override;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use host::compose::{self, Project};
 
 /// Writes them, and has compose itself say that each service stays in the host's user namespace now. Nothing has
@@ -13,13 +13,11 @@ pub fn apply(changes: &[Override]) -> Result<()> {
         if change.services.is_empty() {
             continue;
         }
-        let client = compose::client()
-            .context("there is neither docker compose nor docker-compose on this host")?;
         let project = Project {
             directory: change.directory.clone(),
             files: vec![],
         };
-        let resolved = client.resolve(&project)?;
+        let resolved = compose::resolve(&project)?;
         for name in &change.services {
             let service = resolved.services.get(name);
             let mode = service.and_then(|service| service.userns_mode.as_deref());

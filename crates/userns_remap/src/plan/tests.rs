@@ -281,11 +281,11 @@ fn a_name_that_nobody_has_is_refused() {
 }
 
 fn shop(text: Option<&str>) -> ComposeProject {
-    let yaml = "services: {firewall: {privileged: true}, web: {image: web}}";
+    let yaml = "{name: shop, services: {firewall: {privileged: true}, web: {image: web}}}";
     let resolved = host::compose::Resolved::parse(yaml).unwrap();
     ComposeProject {
         directory: "/opt/shop".into(),
-        services: Workload::of_project("shop", &resolved).collect(),
+        services: Workload::of_project(&resolved).collect(),
         path: "/opt/shop/docker-compose.override.yml".into(),
         text: text.map(str::to_owned),
     }

@@ -330,7 +330,7 @@ secrets:
     file: /srv/key
 ";
     let resolved = Resolved::parse(text).unwrap();
-    let workloads: Vec<_> = Workload::of_project("shop", &resolved).collect();
+    let workloads: Vec<_> = Workload::of_project(&resolved).collect();
     let found = findings(
         &workloads,
         &facts(&[("/srv/key", source(0, 0o600))]),
@@ -349,7 +349,7 @@ secrets:
 #[test]
 fn of_mailcow_three_services_need_the_hosts_namespace() {
     let resolved = Resolved::parse(include_str!("mailcow.yml")).unwrap();
-    let workloads: Vec<_> = Workload::of_project("mailcowdockerized", &resolved).collect();
+    let workloads: Vec<_> = Workload::of_project(&resolved).collect();
     assert_eq!(workloads.len(), 18);
     let binds = workloads
         .iter()
