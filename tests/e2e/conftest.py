@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 pytest.register_assert_rewrite("machine", "playbooks", "small")
 
 import small  # noqa: E402
-from hosts import HOSTS  # noqa: E402
+from hosts import EVERY, HOSTS  # noqa: E402
 from machine import EXECUTABLE, FAULTS, Machine  # noqa: E402
 from testbed import host  # noqa: E402
 
@@ -25,12 +25,12 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With pytest-xdist, `-n 2` runs the two Debians side by side: one worker to a host."""
+    """With pytest-xdist, `-n 2` runs the Debians side by side: one worker to a host."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByHost(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return next(host.id for host in HOSTS if host.id in nodeid)
+            return next(host.id for host in EVERY if host.id in nodeid)
 
     return ByHost(config, log)
 

@@ -4,9 +4,12 @@ import re
 
 import pytest
 
+from hosts import every_engine
 from machine import CONFIG, DATA_ROOT
 from playbooks import play
 from testbed import manifest, workload
+
+pytestmark = every_engine
 
 # What running containers keep writing, by volume: there only the content may differ.
 WRITTEN = {"dbdata": ".", "dnsdata": "log"}

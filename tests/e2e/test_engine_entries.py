@@ -3,7 +3,10 @@ anything more given to container root is CVE-2021-21284 again."""
 
 import pytest
 
+from hosts import every_engine
 from testbed import layout
+
+pytestmark = every_engine
 
 RUNNING = ("running", "shareable", "child")
 

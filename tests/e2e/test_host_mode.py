@@ -3,6 +3,9 @@
 import pytest
 
 import small
+from hosts import every_engine
+
+pytestmark = every_engine
 
 NAME = "onhost"
 RUN = ("docker run -d --name onhost --userns=host --network host -v hostdata:/data --stop-timeout 1 "

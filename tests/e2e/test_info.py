@@ -3,7 +3,10 @@ points into the data root."""
 
 import pytest
 
+from hosts import every_engine
 from machine import CONFIG, DATA_ROOT
+
+pytestmark = every_engine
 
 SLEEP = "--stop-timeout 1 bulkhead/busybox sleep 1000000"
 # container → (how it is made, its verdicts, a word of the reason)

@@ -13,6 +13,8 @@ from .base import Failure, lock, run, wait_for
 PREFIX = "bulkhead-"
 IMAGE_LABEL = "bulkhead.image"
 BOOT_SECONDS = 90
+# A dockerd, statically linked, that hosts run in place of their own: for engines that no Debian carries.
+DOCKERD = os.environ.get("BULKHEAD_DOCKERD")
 
 # All but SYS_RESOURCE (which the machine itself may lack), SYS_MODULE, SYS_RAWIO, SYS_BOOT, SYS_PACCT and WAKE_ALARM.
 CAPABILITIES = (
@@ -76,6 +78,8 @@ def create(name, image, address):
         options += ["--security-opt", f"{what}=unconfined"]
     for device in ("/dev/fuse", "/dev/net/tun"):
         options += ["--device", device]
+    if DOCKERD:
+        options += ["-v", f"{DOCKERD}:/usr/sbin/dockerd:ro"]
     engine.docker(
         "create", "--name", container(name), "--hostname", name, "--label", f"{IMAGE_LABEL}={image}",
         "--network", engine.NETWORK, "--ip", address,

@@ -48,6 +48,9 @@ HOSTS = {
     "debian12": DebianRoot("bookworm", tuple(HOST_PACKAGES), "host"),
     "debian13": DebianRoot(
         "trixie", (*HOST_PACKAGES, "docker-buildx", "docker-cli", "passt"), "host"),
+    # The newest engine that Debian's archives carry.
+    "testing": DebianRoot(
+        "testing", (*HOST_PACKAGES, "docker-buildx", "docker-cli", "passt"), "host"),
 }
 # 999 is what the images of MariaDB and others use; the package alone would take the next free id.
 WORKLOAD_ROOT = DebianRoot(
@@ -66,10 +69,13 @@ def mirror_lines(suite):
                if line.startswith("VERSION_CODENAME="))
     targets = run("apt-get", "indextargets", "--no-release-info", "--format",
                   "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages").stdout.split("\n")
+    # The suite to come has neither updates nor, for long, security fixes of its own.
+    releases = [own] if suite == "testing" else [own, f"{own}-updates", f"{own}-security"]
     found = sorted({tuple(target.split()) for target in targets if target})
-    lines = [f"deb [signed-by={engine.KEYRING}] {uri} {release.replace(own, suite)} {component}"
-             for uri, release, component in found
-             if component == "main" and release in (own, f"{own}-updates", f"{own}-security")]
+    # A mirror may lag behind the week for which the index of that suite vouches.
+    late = " check-valid-until=no" if suite == "testing" else ""
+    lines = [f"deb [signed-by={engine.KEYRING}{late}] {uri} {release.replace(own, suite)} {component}"
+             for uri, release, component in found if component == "main" and release in releases]
     if not lines:
         raise Failure(f"apt on this machine has no source for {own}")
     return lines

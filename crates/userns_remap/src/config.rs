@@ -30,6 +30,14 @@ pub fn with_remap(text: Option<&str>, value: Option<&str>) -> Result<Option<Stri
     render(&keys, indentation(text.unwrap_or_default())).map(Some)
 }
 
+/// Whether the file turns a feature on.
+pub fn has_feature(text: Option<&str>, name: &str) -> Result<bool> {
+    Ok(parse(text)?
+        .get("features")
+        .and_then(|features| features.get(name))
+        == Some(&Value::Bool(true)))
+}
+
 /// The flags on the command line that the file sets too, on which the engine refuses to start. Flags and keys
 /// have the same names, but for the plural of those that can be given several times.
 pub fn collisions(text: Option<&str>, command_line: &[String]) -> Result<Vec<String>> {
@@ -110,6 +118,14 @@ mod tests {
         .map(str::to_owned);
         assert_eq!(collisions(file, &line).unwrap(), ["-H", "--userns-remap=x"]);
         assert!(collisions(None, &line).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_feature_is_on_only_where_the_file_says_true() {
+        let on = |text| has_feature(Some(text), "containerd-snapshotter").unwrap();
+        assert!(on(r#"{"features": {"containerd-snapshotter": true}}"#));
+        assert!(!on(r#"{"features": {"containerd-snapshotter": false}}"#));
+        assert!(!on(r#"{"features": {"buildkit": true}}"#) && !on(""));
     }
 
     #[test]

@@ -24,6 +24,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The engine's feature that keeps images in containerd rather than in the data root.
+const CONTAINERD_STORE: &str = "containerd-snapshotter";
+
 /// The host as plan sees it.
 #[derive(Clone)]
 pub struct Observed {
@@ -46,6 +49,8 @@ pub struct Observed {
     pub config: Option<String>,
     /// `userns-remap` in the configuration file.
     pub configured: Option<String>,
+    /// The configuration file or the command line asks for containerd's image store.
+    pub wants_containerd_store: bool,
     pub ids: Ids,
     /// The entries of the data root itself and, by name, of each `<uid>.<gid>` directory in it.
     pub root: Vec<Entry>,
@@ -120,6 +125,9 @@ pub fn host(args: &Args) -> Result<Observed> {
     let config = files::read_text_optional(&args.config_file)?;
     let configured = config::remap(config.as_deref())
         .with_context(|| format!("{} cannot be used", args.config_file.display()))?;
+    let flags = flags()?;
+    let wants_containerd_store = config::has_feature(config.as_deref(), CONTAINERD_STORE)?
+        || (flags.iter()).any(|flag| flag.contains(CONTAINERD_STORE) && !flag.ends_with("=false"));
     // What runs decides whose ids those are; only where nothing does, the wish.
     let user = match (&remapped, &configured) {
         (Some(_), Some(configured)) => configured,
@@ -142,7 +150,8 @@ pub fn host(args: &Args) -> Result<Observed> {
         plugins: docker::plugins()?,
         active_units: active_units()?,
         dependents: dependents()?,
-        flags: flags()?,
+        flags,
+        wants_containerd_store,
         projects: (args.compose_projects.iter())
             .map(|directory| projects::read(directory))
             .collect::<Result<_>>()?,

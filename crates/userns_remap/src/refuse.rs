@@ -43,6 +43,14 @@ pub fn engine(observed: &Observed) -> Vec<String> {
              take it out of the unit's drop-in"
         ));
     }
+    if observed.wants_containerd_store {
+        found.push(
+            "the configuration asks for containerd's image store (containerd-snapshotter), which does not work with \
+             user namespaces: Docker 29 refuses to start, and before it builds fail (moby/moby#47377); set it to false \
+             and bring the images over with docker save and docker load"
+                .to_owned(),
+        );
+    }
     found
 }
 
@@ -50,7 +58,14 @@ pub fn engine(observed: &Observed) -> Vec<String> {
 pub fn carry_over(observed: &Observed) -> Vec<String> {
     let info = &observed.info;
     let mut found = vec![];
-    if info.driver != "overlay2" {
+    if info.has_containerd_store() {
+        found.push(format!(
+            "images and containers lie in containerd's image store ({}), outside the data root, where an engine with \
+             user namespaces does not look; docker save the images, set \"features\": {{\"containerd-snapshotter\": \
+             false}}, restart the engine, docker load them and make the containers again",
+            info.driver
+        ));
+    } else if info.driver != "overlay2" {
         found.push(format!(
             "the storage driver is {}; only overlay2 can be carried over in place",
             info.driver
@@ -204,6 +219,10 @@ mod tests {
         assert_one(
             &all(&of(|i| i["Driver"] = json!("btrfs"))),
             &["btrfs", "overlay2"],
+        );
+        assert_one(
+            &all(&changed(|o| o.wants_containerd_store = true)),
+            &["containerd-snapshotter", "moby/moby#47377"],
         );
         assert_one(
             &all(&of(|i| i["Swarm"]["LocalNodeState"] = json!("active"))),

@@ -88,6 +88,7 @@ pub fn plain() -> Observed {
         ],
         config: None,
         configured: None,
+        wants_containerd_store: false,
         ids: ids(),
         root: ["image", "overlay2", "volumes"].map(entry).into(),
         remapped_roots: BTreeMap::new(),
