@@ -56,7 +56,9 @@ def renew(remapped):
     sh("systemctl stop docker.socket docker; systemctl reset-failed docker docker.socket")
     shutil.rmtree(DATA_ROOT)
     Path("/etc/docker").mkdir(exist_ok=True)
-    Path("/etc/docker/daemon.json").write_text(json.dumps({"userns-remap": "default"} if remapped else {}))
+    # From 29 on a new data root would not be the engine's own store.
+    config = {"features": {"containerd-snapshotter": False}, **({"userns-remap": "default"} if remapped else {})}
+    Path("/etc/docker/daemon.json").write_text(json.dumps(config))
     if remapped:
         sh("getent passwd dockremap || useradd -r -s /usr/sbin/nologin dockremap")
         for file in (Path("/etc/subuid"), Path("/etc/subgid")):
