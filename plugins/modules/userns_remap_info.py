@@ -41,6 +41,7 @@ options:
         C(/etc/subgid).
       - V(default) is Docker's own account C(dockremap). It is made before the engine would do so,
         because from version 28 on the engine may give it a range that overlaps another account's.
+      - Else a login name, C(user:group), a uid or C(uid:gid), in quotes.
       - Any other account must exist already. Do not share one with rootless Podman, whose
         containers would then have the same ids.
     type: str

@@ -209,6 +209,36 @@ def test_an_account_without_ranges_gets_one_within_the_bounds_of_login_defs(smal
     small.assert_whole(machine, machine.before, "remapped")
 
 
+LATE = """\
+[Service]
+ExecStartPre=/bin/sh -c 'grep -q ^dockremap:7000000: /etc/subuid || echo dockremap:7000000:9 >>/etc/subuid'
+"""
+# Before the real one on the path of the module.
+QUICKER = """\
+#!/bin/sh
+grep -q ^carol: /etc/subgid || echo carol:165600:9 >>/etc/subgid
+exec /usr/sbin/usermod "$@"
+"""
+
+
+@pytest.mark.parametrize(("path", "text", "words"), [
+    pytest.param("/etc/systemd/system/docker.service.d/20-late.conf", LATE,
+                 ["with the user ids 0:165536:65536,65536:7000000:9 and the group ids 0:165536:65536, not with "
+                  "0:165536:65536 and"], id="by-the-engine"),
+    pytest.param("/usr/local/sbin/usermod", QUICKER,
+                 ["in /etc/subgid the range 165536:65536 overlaps 165600:9 of carol"], id="by-another-account"),
+])
+def test_ranges_that_changed_after_they_were_chosen_are_seen_and_all_is_taken_back(small_host, path, text, words):
+    machine = small_host
+    machine.holds = None
+    machine.write(path, text, mode="0755")
+    machine.sh("systemctl daemon-reload")
+    result = machine.remap(state="enabled")
+    assert result["failed"] and [word for word in words if word not in result["msg"]] == [], result["msg"]
+    assert machine.run("id", "dockremap", check=False).returncode == 1
+    small.assert_whole(machine, machine.before, "plain")
+
+
 def test_a_lock_of_the_accounts_files_is_heeded_while_its_process_lives(small_host):
     machine = small_host
     machine.sh("sleep 1000 >/dev/null 2>&1 & printf $! >/etc/subgid.lock")
