@@ -58,29 +58,33 @@ options:
   user:
     description:
       - The account whose subordinate ids containers get, as it stands in C(/etc/subuid) and
-        C(/etc/subgid).
+        C(/etc/subgid). With several lines there, container ids count up through them in the order of the file.
       - V(default) is Docker's own account C(dockremap). It is made before the engine would do so,
         because from version 28 on the engine may give it a range that overlaps another account's.
-      - Any other account must exist already. Do not share one with rootless Podman, whose
-        containers would then have the same ids.
-      - To change it on a remapped engine, go through O(state=disabled) first.
+      - Else a login name, C(user:group), a uid or C(uid:gid), in quotes. The engine wants the group to exist, or
+        without one a group with the same name or number as the user, but takes no ids from it.
+      - Any other account than C(dockremap) must exist already. Do not share one with rootless Podman, whose
+        containers would then have the same ids. V(root) is refused, since the engine would run without remapping.
+      - Changed on a remapped engine, everything moves from the one account's ids to the other's. So it does when the
+        lines of the account have changed since. Bind mounts that have the old ids are only warned of.
     type: str
     default: default
   subid_start:
     description:
       - The first subordinate id to give to O(user), for users and groups alike.
       - If not set, an account that has a range keeps it, and one that has none gets the lowest
-        range that overlaps nobody's.
+        range that overlaps nobody's and lies between C(SUB_UID_MIN) and C(SUB_UID_MAX) as well as between
+        C(SUB_GID_MIN) and C(SUB_GID_MAX) of C(/etc/login.defs).
       - A start that differs from the range the account has, or that overlaps another account's
         range, is refused. Entries that are there already are never rewritten.
     type: int
   subid_count:
     description:
-      - How many ids the range holds.
+      - How many ids a new range holds. If not set, C(SUB_UID_COUNT) or C(SUB_GID_COUNT) of C(/etc/login.defs),
+        whichever is more, and at least 65536.
       - With fewer than 65536, images with files of C(nobody) (65534) cannot be extracted. A data
         root that holds an id outside the range is refused, and the first such path is named.
     type: int
-    default: 65536
   carry_over:
     description:
       - What happens to the images, containers, networks and volumes there are.
@@ -170,6 +174,10 @@ EXAMPLES = r"""
     state: enabled
     user: containers
     subid_start: 2000000
+
+- name: Containers run with the ids of another account, wherever they ran before
+  bulkhead.hosts.userns_remap:
+    user: "containers:staff"
 
 - name: Containers run as they did before, with what they wrote meanwhile
   bulkhead.hosts.userns_remap:
@@ -328,7 +336,7 @@ def main():
             state=dict(type='str', choices=['enabled', 'disabled'], default='enabled'),
             user=dict(type='str', default='default'),
             subid_start=dict(type='int'),
-            subid_count=dict(type='int', default=65536),
+            subid_count=dict(type='int'),
             carry_over=dict(type='str', choices=['in_place', 'none'], default='in_place'),
             host_mode=dict(type='list', elements='str', default=[]),
             compose_projects=dict(type='list', elements='path', default=[]),

@@ -41,6 +41,7 @@ options:
         C(/etc/subgid).
       - V(default) is Docker's own account C(dockremap). It is made before the engine would do so,
         because from version 28 on the engine may give it a range that overlaps another account's.
+      - Else a login name, C(user:group), a uid or C(uid:gid), in quotes.
       - Any other account must exist already. Do not share one with rootless Podman, whose
         containers would then have the same ids.
     type: str
@@ -49,17 +50,18 @@ options:
     description:
       - The first subordinate id to give to O(user), for users and groups alike.
       - If not set, an account that has a range keeps it, and one that has none gets the lowest
-        range that overlaps nobody's.
+        range that overlaps nobody's and lies between C(SUB_UID_MIN) and C(SUB_UID_MAX) as well as between
+        C(SUB_GID_MIN) and C(SUB_GID_MAX) of C(/etc/login.defs).
       - A start that differs from the range the account has, or that overlaps another account's
         range, is refused. Entries that are there already are never rewritten.
     type: int
   subid_count:
     description:
-      - How many ids the range holds.
+      - How many ids a new range holds. If not set, C(SUB_UID_COUNT) or C(SUB_GID_COUNT) of C(/etc/login.defs),
+        whichever is more, and at least 65536.
       - With fewer than 65536, images with files of C(nobody) (65534) cannot be extracted. A data
         root that holds an id outside the range is refused, and the first such path is named.
     type: int
-    default: 65536
   config_file:
     description:
       - The engine's configuration file. It is merged, never overwritten. Other keys and their
@@ -271,7 +273,7 @@ def main():
         argument_spec=dict(
             user=dict(type='str', default='default'),
             subid_start=dict(type='int'),
-            subid_count=dict(type='int', default=65536),
+            subid_count=dict(type='int'),
             config_file=dict(type='path', default='/etc/docker/daemon.json'),
             compose_projects=dict(type='list', elements='path', default=[]),
         ),

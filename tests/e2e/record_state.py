@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Runs in a test host: which of the two clean states the engine's data is in, or what is half-moved.
+"""Runs in a test host: which clean state the engine's data is in, or what is half-moved.
 
 `record-state PHASE` appends a line of JSON to /var/log/engine-states: docker.service calls it before
 every start and after every stop. Without PHASE it prints the line."""
 
+import functools
 import json
 import os
+import pwd
 import re
 import sys
 
@@ -28,8 +30,10 @@ def main():
 
 
 def state():
-    """`state` is the one that every other part agrees on, else `half-moved`."""
-    roots = {DATA_ROOT: "plain", **{os.path.join(DATA_ROOT, name): "remapped" for name in listing(DATA_ROOT)
+    """`state` is the one that every other part agrees on, else `half-moved`; `user` is whose ids are in use.
+
+    The parts are told as the names of the accounts that the ids belong to."""
+    roots = {DATA_ROOT: "plain", **{os.path.join(DATA_ROOT, name): root_world(name) for name in listing(DATA_ROOT)
                                     if re.fullmatch(r"\d+\.\d+", name)}}
     filled = {path: world for path, world in roots.items()
               if any(listing(os.path.join(path, part)) for part in ENGINE_PARTS)}
@@ -39,7 +43,8 @@ def state():
         found["engine"] |= set(engine_ids(root))
         found["paths"] |= set(paths(root))
     worlds = set().union(*found.values())
-    return {"state": worlds.pop() if len(worlds) == 1 else "half-moved",
+    user = worlds.pop() if len(worlds) == 1 else None
+    return {"state": "half-moved" if user is None else "plain" if user == "plain" else "remapped", "user": user,
             **{what: sorted(worlds) for what, worlds in found.items()}}
 
 
@@ -50,15 +55,39 @@ def listing(path):
 def config():
     try:
         with open("/etc/docker/daemon.json", encoding="utf-8") as file:
-            return "remapped" if json.load(file).get("userns-remap") else "plain"
+            value = json.load(file).get("userns-remap", "").split(":")[0]
+            return {"": "plain", "default": "dockremap"}.get(value, name_of(value))
     except FileNotFoundError:
         return "plain"
     except ValueError:
         return "daemon.json is torn"
 
 
-def world(number):
-    return "remapped" if number >= FIRST_SUBORDINATE else "plain"
+def name_of(user):
+    """The login name of what may be a uid."""
+    try:
+        return pwd.getpwuid(int(user)).pw_name
+    except (ValueError, KeyError):
+        return user
+
+
+@functools.cache
+def world(number, kind):
+    """Whose subordinate id it is, by /etc/subuid or /etc/subgid."""
+    if number < FIRST_SUBORDINATE:
+        return "plain"
+    with open(f"/etc/sub{kind}", encoding="utf-8") as file:
+        for line in file:
+            owner, start, count = line.strip().split(":")
+            if int(start) <= number < int(start) + int(count):
+                return name_of(owner)
+    return f"{kind} {number} is nobody's"
+
+
+def root_world(name):
+    uid, gid = map(int, name.split("."))
+    worlds = {world(uid, "uid"), world(gid, "gid")}
+    return worlds.pop() if len(worlds) == 1 else f"{name} is of two accounts"
 
 
 def content_ids(root):
@@ -69,8 +98,8 @@ def content_ids(root):
         for directory, directories, files in os.walk(tree):
             for path in [directory, *(os.path.join(directory, name) for name in directories + files)]:
                 info = os.lstat(path)
-                yield world(info.st_uid)
-                yield world(info.st_gid)
+                yield world(info.st_uid, "uid")
+                yield world(info.st_gid, "gid")
 
 
 def engine_ids(root):
@@ -79,7 +108,7 @@ def engine_ids(root):
         for name in listing(os.path.join(root, part)):
             info = os.lstat(os.path.join(root, part, name))
             if name != "l":
-                yield world(info.st_gid) if info.st_uid == 0 else f"{part}/{name} is owned by {info.st_uid}"
+                yield world(info.st_gid, "gid") if info.st_uid == 0 else f"{part}/{name} is owned by {info.st_uid}"
 
 
 def paths(root):
@@ -87,7 +116,8 @@ def paths(root):
     for name in listing(os.path.join(root, "containers")):
         with open(os.path.join(root, "containers", name, "config.v2.json"), encoding="utf-8") as file:
             for path in re.findall(rf'"({DATA_ROOT}/[^"]*)"', file.read()):
-                yield "remapped" if re.match(rf"{DATA_ROOT}/\d+\.\d+/", path) else "plain"
+                inside = re.match(rf"{DATA_ROOT}/(\d+\.\d+)/", path)
+                yield root_world(inside[1]) if inside else "plain"
 
 
 main()

@@ -30,9 +30,10 @@ def owners(machine, *paths):
 def test_it_lives_on_in_the_hosts_namespace_with_its_layer_and_volume_unshifted(host_with_onhost):
     machine = host_with_onhost
     before = machine.inventory()
-    for state in ("enabled", "disabled"):
-        result = machine.remap(state=state)
-        assert not result.get("failed"), result["msg"]
+    machine.sh("useradd --system --user-group other")
+    for state, user in (("enabled", "default"), ("enabled", "other"), ("disabled", "default")):
+        result = machine.remap(state=state, user=user)
+        assert result["changed"] and not result.get("failed"), result["msg"]
         assert machine.inventory() == before
         assert machine.docker("exec", NAME, "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]
         written = owners(machine, f"{machine.layer(NAME)}/own", f"{machine.engine_root}/volumes/hostdata/_data")

@@ -144,10 +144,12 @@ def test_the_way_back_is_refused_where_the_plain_root_holds_data(remapped_host):
                    state="disabled")
 
 
-def test_the_way_back_is_refused_where_the_ranges_are_others_now(remapped_host):
-    with obstacle(remapped_host, "sed -i.kept 's/^dockremap:165536/dockremap:900000/' /etc/subuid",
-                  "mv /etc/subuid.kept /etc/subuid"):
-        is_refused(remapped_host, ["165536:165536", "put its old ranges back"], state="disabled")
+def test_the_way_back_is_refused_where_nothing_tells_the_ranges_in_use(remapped_host):
+    record = "/var/lib/bulkhead/userns_remap.json"
+    with obstacle(remapped_host, "sed -i.kept 's/^dockremap:165536/dockremap:900000/' /etc/subuid; "
+                  f"docker stop dns worker; mv {record} /run",
+                  f"mv /etc/subuid.kept /etc/subuid; docker start dns worker; mv /run/userns_remap.json {record}"):
+        is_refused(remapped_host, ["165536:165536", "start a container", "put the old ranges back"], state="disabled")
 
 
 def test_other_ids_than_those_in_use_are_refused(remapped_host):

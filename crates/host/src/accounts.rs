@@ -1,10 +1,17 @@
 //! Accounts and their subordinate ids. The files are read directly, since a static executable cannot
 //! load name-service libraries; they are changed through the shadow programs, which hold the locks.
 
-use crate::command::run;
+use crate::command::{run, until};
 use anyhow::{Context, Result, bail};
 use idmap::{SubRange, subid};
-use std::fs::{self, OpenOptions};
+use nix::{sys::signal::kill, unistd::Pid};
+use std::{
+    fs::{self, OpenOptions},
+    time::Duration,
+};
+
+/// How long to wait for a lock.
+const LOCKED: Duration = Duration::from_secs(15);
 
 /// One account of passwd(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +59,25 @@ pub fn find(name_or_uid: &str) -> Result<Option<Account>> {
     Ok(parse(&answer.stdout).find(wanted))
 }
 
+/// Whether there is a group of this name or gid: in /etc/group, else among those that `getent` knows.
+///
+/// # Errors
+/// When neither can be read.
+pub fn has_group(name_or_gid: &str) -> Result<bool> {
+    let gid = name_or_gid.parse::<u32>().ok();
+    let wanted = |line: &str| {
+        let mut fields = line.split(':');
+        fields.next() == Some(name_or_gid)
+            || gid.is_some() && fields.nth(1).and_then(|field| field.parse().ok()) == gid
+    };
+    let text = fs::read_to_string("/etc/group").context("cannot read /etc/group")?;
+    if text.lines().any(wanted) {
+        return Ok(true);
+    }
+    let answer = run(["getent", "group", "--", name_or_gid]).finish()?;
+    Ok(answer.stdout.lines().any(wanted))
+}
+
 /// Every uid or gid that /etc/passwd or /etc/group gives to somebody.
 ///
 /// # Errors
@@ -75,6 +101,33 @@ pub fn taken(kind: Kind) -> Result<Vec<u32>> {
 pub fn subids(kind: Kind) -> Result<subid::Subids> {
     let bytes = crate::files::read_optional(kind.path().as_ref())?.unwrap_or_default();
     Ok(subid::Subids::parse(&bytes))
+}
+
+/// Waits until neither subordinate id file is locked, as long as shadow's own programs try. They call a lock stale,
+/// and take it away, when the process whose id it holds is gone (shadow's lib/commonio.c).
+///
+/// # Errors
+/// Names the process that keeps the lock.
+pub fn wait_for_locks() -> Result<()> {
+    until(LOCKED, "the accounts' files stay locked", || {
+        [Kind::Uid, Kind::Gid].into_iter().try_for_each(unlocked)?;
+        Ok(Some(()))
+    })
+}
+
+fn unlocked(kind: Kind) -> Result<()> {
+    let path = format!("{}.lock", kind.path());
+    let Some(text) = crate::files::read_optional(path.as_ref())? else {
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(&text);
+    let Ok(pid) = text.trim_end_matches('\0').parse() else {
+        bail!("{path} names no process; remove it if no program is changing accounts")
+    };
+    if kill(Pid::from_raw(pid), None).is_ok() {
+        bail!("{path} is held by process {pid}");
+    }
+    Ok(())
 }
 
 /// Makes a system account that nobody can log in to, with a group of its own.
@@ -180,6 +233,8 @@ mod tests {
         assert_eq!((root.uid, root.gid), (0, 0));
         assert_eq!(find("0").unwrap(), Some(root));
         assert_eq!(find("no such account").unwrap(), None);
+        assert!(has_group("root").unwrap() && has_group("0").unwrap());
+        assert!(!has_group("no such group").unwrap() && !has_group("").unwrap());
         assert!(taken(Kind::Uid).unwrap().contains(&0) && taken(Kind::Gid).unwrap().contains(&0));
     }
 }

@@ -10,6 +10,7 @@ pub mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod login_defs;
 pub mod mounts;
 pub mod process;
 pub mod progress;

@@ -76,6 +76,30 @@ pub fn hold() -> Result<()> {
     Ok(())
 }
 
+/// The maps of the user namespace that a process is in, in the ids of our own.
+///
+/// # Errors
+/// When the process is gone, or what /proc says is no map.
+pub fn maps_of(pid: u32) -> Result<IdMaps> {
+    let read = |name: &str| {
+        let path = format!("/proc/{pid}/{name}");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        parse(&text).with_context(|| format!("{path} is no map: {text:?}"))
+    };
+    Ok(IdMaps {
+        uid: read("uid_map")?,
+        gid: read("gid_map")?,
+    })
+}
+
+fn parse(text: &str) -> Result<IdMap> {
+    let extents = text.lines().map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        Ok(fields.join(":").parse()?)
+    });
+    Ok(IdMap::new(extents.collect::<Result<_>>()?)?)
+}
+
 /// The text of a map file: `inside outside size`, an extent a line.
 fn lines(map: &IdMap) -> Result<String> {
     let mut text = String::new();
@@ -95,6 +119,18 @@ fn lines(map: &IdMap) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_is_read_as_the_kernel_writes_it() {
+        let whole = parse("         0          0 4294967295\n").unwrap();
+        assert_eq!(whole, IdMap::identity());
+        let two = parse("0 100000 10\n        10 300000 65536\n").unwrap();
+        assert_eq!(
+            (two.to_host(9), two.to_host(10)),
+            (Some(100_009), Some(300_000))
+        );
+        assert!(parse("0 1\n").is_err());
+    }
 
     #[test]
     fn a_map_is_written_as_the_kernel_reads_it_and_refused_where_it_is_too_long() {

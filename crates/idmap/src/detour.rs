@@ -64,26 +64,35 @@ impl IdMap {
     }
 
     /// The parts of an interval in which no id is a source.
-    fn without_sources(&self, (start, end): (u32, u32)) -> Vec<(u32, u32)> {
-        let (mut free, mut from) = (Vec::new(), start);
-        for source in self.extents() {
-            let (first, after) = (source.container, source.container + source.size);
-            if first >= end || after <= from {
-                continue;
-            }
-            if first > from {
-                free.push((from, first));
-            }
-            from = after;
-        }
-        if from < end {
-            free.push((from, end));
-        }
-        free
+    fn without_sources(&self, interval: (u32, u32)) -> Vec<(u32, u32)> {
+        let sources = self.extents().iter();
+        let sources = sources.map(|extent| (extent.container, extent.container + extent.size));
+        without(interval, sources)
     }
 }
 
-fn identity(start: u32, end: u32) -> Extent {
+/// What is left of an interval without others, which are sorted. Ends are the id after the last.
+pub(crate) fn without(
+    (start, end): (u32, u32),
+    others: impl IntoIterator<Item = (u32, u32)>,
+) -> Vec<(u32, u32)> {
+    let (mut left, mut from) = (Vec::new(), start);
+    for (first, after) in others {
+        if first >= end || after <= from {
+            continue;
+        }
+        if first > from {
+            left.push((from, first));
+        }
+        from = after;
+    }
+    if from < end {
+        left.push((from, end));
+    }
+    left
+}
+
+pub(crate) fn identity(start: u32, end: u32) -> Extent {
     Extent {
         container: start,
         host: start,

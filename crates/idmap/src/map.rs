@@ -1,4 +1,7 @@
-use crate::{Error, Extent};
+use crate::{
+    Error, Extent,
+    detour::{identity, without},
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -96,6 +99,30 @@ impl IdMap {
             })
         });
         Self::canonical(pieces.collect())
+    }
+
+    /// This map, and each container id of `other` onto itself that is neither a host id of `other` nor on either
+    /// side of this one.
+    #[must_use]
+    pub fn with_identity(&self, other: &Self) -> Self {
+        let side = |start: u32, size: u32| (start, start + size);
+        let mut used: Vec<_> = (self.0.iter())
+            .flat_map(|extent| {
+                [
+                    side(extent.container, extent.size),
+                    side(extent.host, extent.size),
+                ]
+            })
+            .chain(other.0.iter().map(|extent| side(extent.host, extent.size)))
+            .collect();
+        used.sort_unstable();
+        let own = other
+            .0
+            .iter()
+            .map(|extent| side(extent.container, extent.size));
+        let free = own.flat_map(|interval| without(interval, used.iter().copied()));
+        let free = free.map(|(start, end)| identity(start, end));
+        Self::canonical(self.0.iter().copied().chain(free).collect())
     }
 
     /// Whether no id is both a source and the target of another: then a shift needs no memory, since what

@@ -46,7 +46,8 @@ impl Subids {
     }
 
     /// The ranges of an account in file order: those under its name and, where `uid` is given, those under
-    /// the number. Rootless Podman (newuidmap(1)) honours both, Docker the name only.
+    /// the number. Rootless Podman (newuidmap(1)) honours both, and so does Docker from 28 on; before, it takes
+    /// those under the name only where there are none under the number.
     #[must_use]
     pub fn ranges_of(&self, name: &str, uid: Option<u32>) -> Vec<SubRange> {
         let number = uid.map(|uid| uid.to_string());

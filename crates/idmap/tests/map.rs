@@ -72,6 +72,16 @@ proptest! {
     }
 
     #[test]
+    fn what_stays_is_a_container_id_and_on_no_other_side(moved in maps(), other in maps()) {
+        let found = moved.with_identity(&other);
+        let used = |id| moved.to_host(id).is_some() || moved.to_container(id).is_some();
+        for id in ids() {
+            let stays = other.to_host(id).is_some() && other.to_container(id).is_none() && !used(id);
+            prop_assert_eq!(found.to_host(id), if stays { Some(id) } else { moved.to_host(id) });
+        }
+    }
+
+    #[test]
     fn identity_is_neutral(map in maps()) {
         prop_assert_eq!(IdMap::identity().compose(&map), map.clone());
         prop_assert_eq!(map.compose(&IdMap::identity()), map);

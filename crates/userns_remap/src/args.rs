@@ -11,7 +11,7 @@ pub struct Args {
     pub state: State,
     pub user: String,
     pub subid_start: Option<i64>,
-    pub subid_count: i64,
+    pub subid_count: Option<i64>,
     pub carry_over: CarryOver,
     /// Names of containers.
     pub host_mode: Vec<String>,
@@ -87,8 +87,7 @@ pub fn whose(spec: Spec) -> Spec {
     )
     .option(
         Opt::int("subid_count")
-            .default(65536)
-            .help("How many ids to allocate"),
+            .help("How many ids to allocate; unset: as login.defs says, but at least 65536"),
     )
     .option(
         Opt::path("config_file")

@@ -4,6 +4,7 @@ use crate::{
     layout::Keep,
     observe::Observed,
     order::start_order,
+    range::root_ids,
     step::{Configure, Direction, Inventory, Running, Step},
 };
 use idmap::IdMaps;
@@ -15,11 +16,9 @@ pub struct Change<'a> {
     /// The data root in use before and after.
     pub from: &'a Path,
     pub to: &'a Path,
-    /// Host uid and gid of container root under remap.
-    pub ids: (u32, u32),
-    /// What is done to the ids on the disk.
-    pub maps: IdMaps,
-    pub direction: Direction,
+    /// Container ids to host ids before and after; the identity where the engine runs plain.
+    pub before: IdMaps,
+    pub after: IdMaps,
     pub keep: Keep,
     /// Everything is carried over; else left behind.
     pub in_place: bool,
@@ -43,9 +42,31 @@ impl Change<'_> {
         self.in_place.then(|| Shift {
             engine_root: self.from.to_owned(),
             keep: self.keep.clone(),
-            maps: self.maps.clone(),
-            direction: self.direction,
+            maps: self.maps(),
+            direction: self.direction(),
         })
+    }
+
+    fn direction(&self) -> Direction {
+        let plain = IdMaps::identity();
+        match (self.before == plain, self.after == plain) {
+            (true, _) => Direction::ToRemapped,
+            (false, true) => Direction::ToPlain,
+            (false, false) => Direction::Between,
+        }
+    }
+
+    /// What is done to the ids on the disk.
+    fn maps(&self) -> IdMaps {
+        let moved = self.after.compose(&self.before.invert());
+        match self.direction() {
+            // What the host itself wrote among the containers' files stays the host's.
+            Direction::Between => IdMaps {
+                uid: moved.uid.with_identity(&self.before.uid),
+                gid: moved.gid.with_identity(&self.before.gid),
+            },
+            Direction::ToRemapped | Direction::ToPlain => moved,
+        }
     }
 
     /// Guard, `first`, stop, convert, configure, start, see that all is well.
@@ -102,10 +123,19 @@ impl Change<'_> {
         ]
     }
 
-    /// The data itself, while nothing runs.
-    fn convert(&self) -> [Step; 4] {
+    /// The data itself, while nothing runs. Where only ids behind the first change, it stays where it is.
+    fn convert(&self) -> Vec<Step> {
         let (from, to) = (self.from.to_owned(), self.to.to_owned());
-        [
+        let shift = Step::Shift {
+            engine_root: to.clone(),
+            maps: self.maps(),
+            keep: self.keep.clone(),
+            direction: self.direction(),
+        };
+        if from == to {
+            return vec![shift];
+        }
+        vec![
             Step::MoveRoot {
                 from: from.clone(),
                 to: to.clone(),
@@ -113,15 +143,10 @@ impl Change<'_> {
             Step::Own {
                 engine_root: to.clone(),
                 data_root: self.observed.data_root.clone(),
-                ids: self.ids,
-                direction: self.direction,
+                before: root_ids(&self.before),
+                after: root_ids(&self.after),
             },
-            Step::Shift {
-                engine_root: to.clone(),
-                maps: self.maps.clone(),
-                keep: self.keep.clone(),
-                direction: self.direction,
-            },
+            shift,
             Step::RewriteContainers {
                 engine_root: to.clone(),
                 from,
@@ -134,16 +159,12 @@ impl Change<'_> {
         (!self.host_mode.is_empty()).then(|| Step::SetHostMode {
             engine_root: self.to.to_owned(),
             containers: self.host_mode.clone(),
-            host: self.direction == Direction::ToRemapped,
+            host: self.direction() == Direction::ToRemapped,
         })
     }
 
     fn see(&self, running: Vec<Running>, idle: Vec<String>) -> [Step; 2] {
         let observed = self.observed;
-        let uid_start = match self.direction {
-            Direction::ToRemapped => self.ids.0,
-            Direction::ToPlain => 0,
-        };
         [
             Step::VerifyInventory(Inventory::new(
                 observed.images.clone(),
@@ -154,7 +175,7 @@ impl Change<'_> {
             Step::StartContainers {
                 running,
                 idle,
-                uid_start,
+                maps: self.after.clone(),
             },
         ]
     }

@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
 struct Wanted {
     user: String,
     subid_start: Option<i64>,
-    subid_count: i64,
+    subid_count: Option<i64>,
     config_file: PathBuf,
     compose_projects: Vec<PathBuf>,
 }

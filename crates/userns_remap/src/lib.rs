@@ -29,6 +29,7 @@ mod remap;
 #[cfg(test)]
 mod samples;
 mod step;
+mod users;
 mod verdict;
 mod workload;
 

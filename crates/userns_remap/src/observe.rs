@@ -5,7 +5,9 @@ use crate::{
     config, facts,
     layout::{self, KNOWN},
     projects::{self, ComposeProject},
+    range,
     record::Record,
+    users::Setting,
     verdict::{Facts, Place},
     workload::Workload,
 };
@@ -13,7 +15,9 @@ use anyhow::{Context, Result};
 use host::{
     accounts::{self, Account, Kind},
     docker::{self, Container, Info, Network, Volume},
-    files, mounts, systemd,
+    files,
+    login_defs::SubidRules,
+    mounts, systemd, user_namespace,
 };
 use idmap::{IdMaps, subid::Subids};
 use rechown::{Policy, Survey};
@@ -51,7 +55,12 @@ pub struct Observed {
     pub configured: Option<String>,
     /// The configuration file or the command line asks for containerd's image store.
     pub wants_containerd_store: bool,
+    /// Of the account that is wanted.
     pub ids: Ids,
+    /// Of the one that the engine uses, when it runs remapped.
+    pub in_use: Option<Ids>,
+    /// The maps by which a remapped container runs.
+    pub container_maps: Option<IdMaps>,
     /// The entries of the data root itself and, by name, of each `<uid>.<gid>` directory in it.
     pub root: Vec<Entry>,
     pub remapped_roots: BTreeMap<String, Vec<Entry>>,
@@ -80,12 +89,16 @@ pub struct Entry {
     pub empty: bool,
 }
 
-/// The account whose subordinate ids are (to be) used, and everybody's ranges.
+/// An account whose subordinate ids are (to be) used, and everybody's ranges.
 #[derive(Clone)]
 pub struct Ids {
     /// The account's name, whether it exists or not.
     pub name: String,
     pub account: Option<Account>,
+    /// There is the group that the engine looks for.
+    pub has_group: bool,
+    /// Where the host wants new ranges.
+    pub rules: SubidRules,
     pub subuid: Subids,
     pub subgid: Subids,
     /// Every uid and gid that belongs to an account or a group.
@@ -128,16 +141,15 @@ pub fn host(args: &Args) -> Result<Observed> {
     let flags = flags()?;
     let wants_containerd_store = config::has_feature(config.as_deref(), CONTAINERD_STORE)?
         || (flags.iter()).any(|flag| flag.contains(CONTAINERD_STORE) && !flag.ends_with("=false"));
-    // What runs decides whose ids those are; only where nothing does, the wish.
-    let user = match (&remapped, &configured) {
-        (Some(_), Some(configured)) => configured,
-        _ => &args.user,
-    };
     let containers = docker::containers()?;
     let engine_root = info.docker_root_dir.clone();
     let record = Record::load(&args.config_file)?;
     Ok(Observed {
-        ids: ids(user)?,
+        ids: ids(&args.user)?,
+        in_use: remapped
+            .map(|_| ids(configured.as_ref().unwrap_or(&args.user)))
+            .transpose()?,
+        container_maps: remapped.and_then(|root| container_maps(&containers, root)),
         root: entries(&data_root)?,
         remapped_roots: remapped_roots(&data_root)?,
         irregular: irregular(&data_root, &engine_root)?,
@@ -250,11 +262,21 @@ fn overrides(record: Option<&Record>) -> Result<BTreeMap<PathBuf, Option<String>
         .collect()
 }
 
-fn ids(user: &str) -> Result<Ids> {
-    let wanted = match user.split(':').next().unwrap_or_default() {
-        "default" => "dockremap",
-        name => name,
-    };
+/// What the first container tells that runs remapped and whose root is the engine's.
+fn container_maps(containers: &[Container], root: (u32, u32)) -> Option<IdMaps> {
+    let mut running = containers
+        .iter()
+        .filter(|container| container.state.pid != 0);
+    running.find_map(|container| {
+        let maps = user_namespace::maps_of(container.state.pid).ok()?;
+        (range::root_ids(&maps) == root).then_some(maps)
+    })
+}
+
+/// Of the account that a value of `userns-remap` names.
+pub fn ids(user: &str) -> Result<Ids> {
+    let setting = Setting::parse(user);
+    let (wanted, group) = setting.map_or((user, user), |setting| (setting.user, setting.group));
     let account = accounts::find(wanted)?;
     let mut taken = accounts::taken(Kind::Uid)?;
     taken.extend(accounts::taken(Kind::Gid)?);
@@ -264,6 +286,8 @@ fn ids(user: &str) -> Result<Ids> {
             .map_or(wanted, |account| &account.name)
             .to_owned(),
         account,
+        has_group: accounts::has_group(group)?,
+        rules: SubidRules::read()?,
         subuid: accounts::subids(Kind::Uid)?,
         subgid: accounts::subids(Kind::Gid)?,
         taken,

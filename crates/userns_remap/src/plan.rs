@@ -1,5 +1,7 @@
 //! From what is asked and what is there to the steps, the refusals and the warnings. Pure.
 
+mod reassign;
+
 use crate::{
     args::{Args, CarryOver, State},
     change::{Change, Shift},
@@ -7,13 +9,14 @@ use crate::{
     observe::Observed,
     overrides,
     range::{self, Choice},
-    record::{Override, Record},
+    record::Record,
     refuse,
-    step::{Configure, Direction, Step},
+    step::{Configure, Step},
+    users,
     verdict::{self, Finding},
     workload::Workload,
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use idmap::IdMaps;
 use std::path::{Path, PathBuf};
 
@@ -64,8 +67,8 @@ pub fn plan(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
 fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let choice = range::choose(args, &observed.ids)?;
     let target = layout_root(&observed.data_root, choice.ids());
-    if let Some(ids) = observed.remapped {
-        return already_remapped(args, observed, choice, ids);
+    if observed.remapped.is_some() {
+        return reassign::plan(args, observed, choice, stamp);
     }
     let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
     let overrides = overrides::to_host_mode(observed, &choice.maps.uid)?;
@@ -75,17 +78,16 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     host_mode.dedup();
     let observed = &observed.with_host_mode(&host_mode);
     let mut plan = Plan {
-        refusals: [refuse::engine(observed), unknown].concat(),
+        refusals: [
+            refuse::engine(observed),
+            users::refusals(&args.user, &observed.ids),
+            unknown,
+        ]
+        .concat(),
         maps: Some(choice.maps.clone()),
         data_root: target.clone(),
         ..Plan::default()
     };
-    if args.user != "default" && observed.ids.account.is_none() {
-        plan.refusals.push(format!(
-            "there is no account {}; make it first, or leave `user` at default",
-            observed.ids.name
-        ));
-    }
     plan.refusals.extend(refuse::closed(observed));
     let workloads = observed.workloads();
     match args.carry_over {
@@ -97,20 +99,21 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         }
         CarryOver::None => plan.take_stops(&workloads, observed),
     }
-    let remember = Some((host_mode.clone(), overrides.clone()));
-    let configure = configure(args, observed, after, stamp, remember);
-    let account = Step::Account {
-        name: observed.ids.name.clone(),
-        create: observed.ids.account.is_none(),
-        ranges: choice.add.clone(),
+    let record = Record {
+        config_file: args.config_file.clone(),
+        original: observed.config.clone(),
+        written: after.clone(),
+        host_mode: host_mode.clone(),
+        overrides: overrides.clone(),
+        maps: Some(choice.maps.clone()),
     };
+    let configure = configure(args, observed, after, stamp, Some(record));
     let change = Change {
         observed,
         from: &observed.data_root,
         to: &target,
-        ids: choice.ids(),
-        maps: choice.maps.clone(),
-        direction: Direction::ToRemapped,
+        before: IdMaps::identity(),
+        after: choice.maps.clone(),
         keep: refuse::kept(observed),
         in_place: args.carry_over == CarryOver::InPlace,
         host_mode,
@@ -125,7 +128,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     } else {
         plan.warnings.push(masked(observed));
     }
-    let account = Some(account).filter(account_needed);
+    let account = account_step(observed, &choice);
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
     plan.steps = change.steps(account.into_iter().chain(overrides), configure);
@@ -146,7 +149,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         }
         return Ok(plan);
     };
-    let maps = active_maps(observed, ids)?;
+    let before = reassign::in_use(observed)?;
     plan.refusals = refuse::engine(observed);
     plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
@@ -154,9 +157,8 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         observed,
         from: &from,
         to: &observed.data_root,
-        ids,
-        maps: maps.invert(),
-        direction: Direction::ToPlain,
+        before,
+        after: IdMaps::identity(),
         keep: refuse::kept(observed),
         in_place: args.carry_over == CarryOver::InPlace,
         host_mode: (observed.record.iter())
@@ -180,57 +182,6 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     plan.shift = change.shift();
     plan.steps = change.steps(overrides, configure);
     Ok(plan)
-}
-
-/// The engine runs remapped: by the wanted ids, and there is nothing to do, or by others.
-fn already_remapped(
-    args: &Args,
-    observed: &Observed,
-    choice: Choice,
-    ids: (u32, u32),
-) -> Result<Plan> {
-    let mut plan = Plan {
-        data_root: observed.engine_root(),
-        ..Plan::default()
-    };
-    let configured = observed.configured.as_deref();
-    if configured != Some(&args.user) || choice.ids() != ids || !choice.add.is_empty() {
-        plan.refusals.push(format!(
-            "the engine already runs remapped, as {} from {}:{}; disable that first",
-            configured.unwrap_or("nobody that the configuration file names"),
-            ids.0,
-            ids.1
-        ));
-    }
-    let (not_yet, unknown) = named(&args.host_mode, observed);
-    plan.refusals.extend(unknown);
-    if !not_yet.is_empty() {
-        plan.refusals.push(format!(
-            "host_mode names containers that run remapped: {}; their files have been shifted; disable that first",
-            not_yet.join(", ")
-        ));
-    }
-    plan.maps = Some(choice.maps);
-    Ok(plan)
-}
-
-/// The maps that the running engine uses, read from the files and held against its root's name.
-fn active_maps(observed: &Observed, ids: (u32, u32)) -> Result<IdMaps> {
-    let account = &observed.ids;
-    let uid = account.account.as_ref().map(|account| account.uid);
-    let maps = IdMaps {
-        uid: idmap::docker(&account.subuid.ranges_of(&account.name, uid))?,
-        gid: idmap::docker(&account.subgid.ranges_of(&account.name, uid))?,
-    };
-    let found = (maps.uid.to_host(0), maps.gid.to_host(0));
-    let agree = found == (Some(ids.0), Some(ids.1));
-    agree.then_some(maps).with_context(|| {
-        format!(
-            "the engine runs remapped from {}:{}, but /etc/subuid and /etc/subgid give {} other ids now; \
-             put its old ranges back before going back",
-            ids.0, ids.1, account.name
-        )
-    })
 }
 
 /// The configuration without the key: what it was before `enabled`, byte for byte, unless somebody has
@@ -260,34 +211,33 @@ fn named(names: &[String], observed: &Observed) -> (Vec<String>, Vec<String>) {
     )
 }
 
-/// With the ids of the containers that are set to host mode and the overrides to remember; without, nothing is
-/// remembered any more.
+/// With the record of what it changes; without, nothing is remembered any more.
 fn configure(
     args: &Args,
     observed: &Observed,
     after: Option<String>,
     stamp: &str,
-    remember: Option<(Vec<String>, Vec<Override>)>,
+    remember: Option<Record>,
 ) -> Configure {
     let backup = args.backup && observed.config.is_some() && after != observed.config;
     Configure {
         path: args.config_file.clone(),
         before: observed.config.clone(),
-        after: after.clone(),
+        after,
         backup: backup.then(|| host::files::backup_path(&args.config_file, stamp)),
         record_before: observed.record.clone(),
-        record_after: remember.map(|(host_mode, overrides)| Record {
-            config_file: args.config_file.clone(),
-            original: observed.config.clone(),
-            written: after,
-            host_mode,
-            overrides,
-        }),
+        record_after: remember,
     }
 }
 
-fn account_needed(step: &Step) -> bool {
-    matches!(step, Step::Account { create, ranges, .. } if *create || !ranges.is_empty())
+/// What is missing of the account and its ranges.
+fn account_step(observed: &Observed, choice: &Choice) -> Option<Step> {
+    let create = observed.ids.account.is_none();
+    (create || !choice.add.is_empty()).then(|| Step::Account {
+        name: observed.ids.name.clone(),
+        create,
+        ranges: choice.add.clone(),
+    })
 }
 
 fn layout_root(data_root: &Path, (uid, gid): (u32, u32)) -> PathBuf {

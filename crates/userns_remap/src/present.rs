@@ -154,10 +154,9 @@ fn describe(step: &Step) -> String {
             engine_root.display()
         ),
         Step::Shift { maps, .. } => {
-            let extents: Vec<_> = maps
-                .uid
-                .extents()
-                .iter()
+            let moving =
+                (maps.uid.extents().iter()).filter(|extent| extent.container != extent.host);
+            let extents: Vec<_> = moving
                 .map(|extent| format!("{}+{} to {}", extent.container, extent.size, extent.host))
                 .collect();
             format!(

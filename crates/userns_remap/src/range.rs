@@ -1,9 +1,15 @@
 //! Which subordinate ids the remapped containers get. Pure.
 
 use crate::{args::Args, observe::Ids};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use host::accounts::Kind;
-use idmap::{IdMaps, SubRange, docker, subid};
+use idmap::{
+    IdMap, IdMaps, SubRange, docker,
+    subid::{self, Subids},
+};
+
+/// What images need, for their `nobody` (65534) among others, whatever login.defs gives to people.
+const LEAST_COUNT: u32 = 65_536;
 
 /// The ids to use, and what has to be added to the files for that.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,18 +21,19 @@ pub struct Choice {
 impl Choice {
     /// Host uid and gid of container root, which name the remapped root.
     pub fn ids(&self) -> (u32, u32) {
-        let first = |map: &idmap::IdMap| map.to_host(0).unwrap_or_default();
-        (first(&self.maps.uid), first(&self.maps.gid))
+        root_ids(&self.maps)
     }
+}
+
+/// Host uid and gid of container root; 0 where it has none.
+pub fn root_ids(maps: &IdMaps) -> (u32, u32) {
+    let first = |map: &IdMap| map.to_host(0).unwrap_or_default();
+    (first(&maps.uid), first(&maps.gid))
 }
 
 /// What the account has, in file order, or a range of its own for it.
 pub fn choose(args: &Args, ids: &Ids) -> Result<Choice> {
-    let uid = ids.account.as_ref().map(|account| account.uid);
-    let own = [
-        ids.subuid.ranges_of(&ids.name, uid),
-        ids.subgid.ranges_of(&ids.name, uid),
-    ];
+    let own = own(ids)?;
     let [uids, gids] = match (own[0].is_empty(), own[1].is_empty()) {
         (false, false) => return existing(args, ids, own),
         (true, true) => {
@@ -54,6 +61,69 @@ pub fn choose(args: &Args, ids: &Ids) -> Result<Choice> {
     })
 }
 
+/// The account's ranges as every engine reads them, in file order. Before 28 an engine takes those under the uid
+/// and only without any those under the name (pkg/idtools/idtools_unix.go), since then both
+/// (daemon/internal/usergroup/lookup_unix.go).
+fn own(ids: &Ids) -> Result<[Vec<SubRange>; 2]> {
+    let uid = ids.account.as_ref().map(|account| account.uid);
+    let of = |kind: Kind, subids: &Subids| {
+        let (named, all) = (
+            subids.ranges_of(&ids.name, None),
+            subids.ranges_of(&ids.name, uid),
+        );
+        ensure!(
+            named.is_empty() || named.len() == all.len(),
+            "{} has lines for both {} and its uid, of which the engine's version decides what it takes; keep one kind",
+            kind.path(),
+            ids.name
+        );
+        Ok(all)
+    };
+    Ok([of(Kind::Uid, &ids.subuid)?, of(Kind::Gid, &ids.subgid)?])
+}
+
+/// What the engine makes of the files for the account.
+pub fn of_files(ids: &Ids) -> Result<IdMaps> {
+    let [uids, gids] = own(ids)?;
+    Ok(IdMaps {
+        uid: docker(&uids)?,
+        gid: docker(&gids)?,
+    })
+}
+
+/// Lines at which engines before 28 stop.
+pub fn unreadable(ids: &Ids) -> Vec<String> {
+    let of = |(kind, subids): (Kind, &Subids)| {
+        let rejected = subids.rejected.clone();
+        rejected.into_iter().map(move |(line, text)| {
+            format!(
+                "line {line} of {} is not owner:start:count, and the engine would not start: {text}",
+                kind.path()
+            )
+        })
+    };
+    let files = [(Kind::Uid, &ids.subuid), (Kind::Gid, &ids.subgid)];
+    files.into_iter().flat_map(of).collect()
+}
+
+/// Whether the files, read again after `added` was put in, give the account just that where it had nothing, and
+/// nobody else any of it: another program may have been quicker.
+pub fn check_added(ids: &Ids, added: &[(Kind, SubRange)]) -> Result<()> {
+    let ranges: Vec<_> = added.iter().map(|(_, range)| *range).collect();
+    check_free(ids, &ranges)?;
+    for (kind, found) in [Kind::Uid, Kind::Gid].into_iter().zip(own(ids)?) {
+        let added = added.iter().filter(|(of, _)| *of == kind);
+        let added: Vec<_> = added.map(|(_, range)| *range).collect();
+        ensure!(
+            added.is_empty() || added == found,
+            "{} was changed meanwhile: {} has other ranges than were added; run it again",
+            kind.path(),
+            ids.name
+        );
+    }
+    Ok(())
+}
+
 fn existing(args: &Args, ids: &Ids, [uids, gids]: [Vec<SubRange>; 2]) -> Result<Choice> {
     wanted_start(args, ids, &uids)?;
     check_free(ids, &[&uids[..], &gids[..]].concat())?;
@@ -78,23 +148,13 @@ fn wanted_start(args: &Args, ids: &Ids, ranges: &[SubRange]) -> Result<()> {
 }
 
 fn fresh(args: &Args, ids: &Ids) -> Result<SubRange> {
-    let Some(count) = u32::try_from(args.subid_count)
-        .ok()
-        .filter(|count| *count > 0)
-    else {
-        bail!(
-            "subid_count must be between 1 and 4294967295, not {}",
-            args.subid_count
-        )
+    let usual = ids.rules.count.max(LEAST_COUNT);
+    let wanted = args.subid_count.unwrap_or(usual.into());
+    let Some(count) = u32::try_from(wanted).ok().filter(|count| *count > 0) else {
+        bail!("subid_count must be between 1 and 4294967295, not {wanted}")
     };
     let Some(start) = args.subid_start else {
-        return Ok(subid::allocate(
-            &ids.subuid,
-            &ids.subgid,
-            &ids.taken,
-            &subid::DEFAULT_BOUNDS,
-            count,
-        )?);
+        return lowest_free(ids, count);
     };
     // The last id of all, 4294967295, stands for "no id" (chown(2)).
     let end = start
@@ -112,6 +172,31 @@ fn fresh(args: &Args, ids: &Ids) -> Result<SubRange> {
         );
     }
     Ok(range)
+}
+
+fn lowest_free(ids: &Ids, count: u32) -> Result<SubRange> {
+    let bounds = &ids.rules.bounds;
+    let found = subid::allocate(&ids.subuid, &ids.subgid, &ids.taken, bounds, count);
+    found.with_context(|| {
+        let entries = ids.subuid.entries.iter().chain(&ids.subgid.entries);
+        let within = entries.filter(|entry| {
+            entry.range.start <= *bounds.end()
+                && u64::from(entry.range.start) + u64::from(entry.range.count) > u64::from(*bounds.start())
+        });
+        let mut holders: Vec<_> = within
+            .map(|entry| format!("{}:{}", entry.owner, entry.range))
+            .collect();
+        holders.sort();
+        holders.dedup();
+        format!(
+            "between {} and {} (SUB_UID_MIN and so on in /etc/login.defs) no {count} ids are free that neither \
+             /etc/subuid nor /etc/subgid gives to anybody: they give {}; raise SUB_UID_MAX and SUB_GID_MAX there, or \
+             choose a range with subid_start and subid_count",
+            bounds.start(),
+            bounds.end(),
+            if holders.is_empty() { "none".to_owned() } else { holders.join(", ") }
+        )
+    })
 }
 
 fn check_free(ids: &Ids, ranges: &[SubRange]) -> Result<()> {
@@ -150,131 +235,4 @@ fn maps(ids: &Ids, uids: &[SubRange], gids: &[SubRange]) -> Result<IdMaps> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        args::State,
-        samples::{args, ids},
-    };
-    use idmap::subid::Subids;
-
-    fn with(change: impl FnOnce(&mut Args)) -> Args {
-        let mut args = args(State::Enabled);
-        change(&mut args);
-        args
-    }
-
-    fn refusal(args: &Args, ids: &Ids) -> String {
-        choose(args, ids).unwrap_err().to_string()
-    }
-
-    fn owning(subuid: &str, subgid: &str) -> Ids {
-        let add = |mine: &str| Subids::parse(format!("alice:100000:65536\n{mine}\n").as_bytes());
-        Ids {
-            subuid: add(subuid),
-            subgid: add(subgid),
-            ..ids()
-        }
-    }
-
-    #[test]
-    fn a_new_account_gets_the_lowest_range_that_is_free_in_both_files() {
-        let choice = choose(&args(State::Enabled), &ids()).unwrap();
-        assert_eq!(choice.ids(), (165_536, 165_536));
-        let range = SubRange {
-            start: 165_536,
-            count: 65_536,
-        };
-        assert_eq!(choice.add, [(Kind::Uid, range), (Kind::Gid, range)]);
-    }
-
-    #[test]
-    fn what_the_account_has_is_used_in_file_order() {
-        let ids = owning(
-            "dockremap:400000:10\ndockremap:300000:65536",
-            "dockremap:500000:65546",
-        );
-        let choice = choose(&args(State::Enabled), &ids).unwrap();
-        assert_eq!(choice.ids(), (400_000, 500_000));
-        assert_eq!(choice.maps.uid.to_host(10), Some(300_000));
-        assert!(choice.add.is_empty());
-    }
-
-    #[test]
-    fn a_file_that_does_not_name_the_account_gets_what_the_other_has() {
-        let choice = choose(&args(State::Enabled), &owning("dockremap:300000:65536", "")).unwrap();
-        assert_eq!(
-            choice.add,
-            [(
-                Kind::Gid,
-                SubRange {
-                    start: 300_000,
-                    count: 65_536
-                }
-            )]
-        );
-        let clash = owning("dockremap:300000:65536", "carol:300100:1");
-        assert!(refusal(&args(State::Enabled), &clash).contains("carol"));
-    }
-
-    #[test]
-    fn a_range_that_overlaps_anothers_in_either_file_is_refused_by_name() {
-        for ids in [
-            owning("carol:300000:65536", ""),
-            owning("", "carol:300000:65536"),
-        ] {
-            let said = refusal(&with(|args| args.subid_start = Some(299_999)), &ids);
-            assert!(said.contains("carol") && said.contains("300000"), "{said}");
-        }
-        let mine = owning("dockremap:100001:65536", "dockremap:100001:65536");
-        assert!(refusal(&args(State::Enabled), &mine).contains("alice"));
-    }
-
-    #[test]
-    fn what_is_no_range_of_ids_is_refused() {
-        for (start, count) in [
-            (-1, 65_536),
-            (0, 65_536),
-            (4_294_967_290, 65_536),
-            (i64::MAX, 1),
-        ] {
-            let said = refusal(
-                &with(|args| (args.subid_start, args.subid_count) = (Some(start), count)),
-                &ids(),
-            );
-            assert!(said.contains(&format!("subid_start={start}")), "{said}");
-        }
-        for count in [0, -1, 4_294_967_296] {
-            let said = refusal(&with(|args| args.subid_count = count), &ids());
-            assert!(said.contains(&format!("not {count}")), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_range_that_holds_an_accounts_own_id_is_refused() {
-        let said = refusal(
-            &with(|args| (args.subid_start, args.subid_count) = (Some(60_000), 20_000)),
-            &ids(),
-        );
-        assert!(said.contains("65534"), "{said}");
-    }
-
-    #[test]
-    fn a_range_over_the_ids_it_stands_for_is_refused() {
-        let said = refusal(
-            &args(State::Enabled),
-            &owning("dockremap:2000:65536", "dockremap:2000:65536"),
-        );
-        assert!(said.contains("overlap the container ids"), "{said}");
-    }
-
-    #[test]
-    fn another_start_than_the_accounts_is_refused() {
-        let mine = owning("dockremap:300000:65536", "dockremap:300000:65536");
-        let said = refusal(&with(|args| args.subid_start = Some(400_000)), &mine);
-        assert!(
-            said.contains("300000") && said.contains("subid_start=400000"),
-            "{said}"
-        );
-    }
-}
+mod tests;

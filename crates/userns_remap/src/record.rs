@@ -4,6 +4,7 @@
 use crate::paths::STATE;
 use anyhow::{Context, Result};
 use host::files;
+use idmap::IdMaps;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,9 @@ pub struct Record {
     /// The compose overrides that were written.
     #[serde(default)]
     pub overrides: Vec<Override>,
+    /// Container ids to host ids, as the engine took them; `None` in a record of an earlier version.
+    #[serde(default)]
+    pub maps: Option<IdMaps>,
 }
 
 /// One compose override.

@@ -5,8 +5,12 @@ use crate::{
     observe::{Entry, Ids, Observed},
     verdict::Facts,
 };
-use host::docker::{Container, Info, Volume};
-use idmap::subid::Subids;
+use host::{
+    accounts::Account,
+    docker::{Container, Info, Volume},
+    login_defs::SubidRules,
+};
+use idmap::subid::{self, Subids};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -46,7 +50,7 @@ pub fn args(state: State) -> Args {
         state,
         user: "default".to_owned(),
         subid_start: None,
-        subid_count: 65536,
+        subid_count: None,
         carry_over: CarryOver::InPlace,
         host_mode: vec![],
         compose_projects: vec![],
@@ -62,6 +66,11 @@ pub fn ids() -> Ids {
     Ids {
         name: "dockremap".to_owned(),
         account: None,
+        has_group: false,
+        rules: SubidRules {
+            bounds: subid::DEFAULT_BOUNDS,
+            count: subid::DEFAULT_COUNT,
+        },
         subuid: Subids::parse(taken),
         subgid: Subids::parse(taken),
         taken: vec![0, 1, 33, 1000, 65534],
@@ -90,6 +99,8 @@ pub fn plain() -> Observed {
         configured: None,
         wants_containerd_store: false,
         ids: ids(),
+        in_use: None,
+        container_maps: None,
         root: ["image", "overlay2", "volumes"].map(entry).into(),
         remapped_roots: BTreeMap::new(),
         irregular: vec![],
@@ -106,15 +117,23 @@ pub fn plain() -> Observed {
 /// The same engine, remapped as dockremap from 165536.
 pub fn remapped() -> Observed {
     let ranges = Subids::parse(b"alice:100000:65536\nbob:231072:65536\ndockremap:165536:65536\n");
+    let of_dockremap = Ids {
+        account: Some(Account {
+            name: "dockremap".to_owned(),
+            uid: 999,
+            gid: 999,
+        }),
+        has_group: true,
+        subuid: ranges.clone(),
+        subgid: ranges,
+        ..ids()
+    };
     Observed {
         remapped: Some((165_536, 165_536)),
         config: Some("{\n    \"userns-remap\": \"default\"\n}\n".to_owned()),
         configured: Some("default".to_owned()),
-        ids: Ids {
-            subuid: ranges.clone(),
-            subgid: ranges,
-            ..ids()
-        },
+        ids: of_dockremap.clone(),
+        in_use: Some(of_dockremap),
         root: vec![entry("165536.165536")],
         remapped_roots: BTreeMap::from([("165536.165536".to_owned(), vec![entry("overlay2")])]),
         ..plain()

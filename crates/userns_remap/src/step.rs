@@ -39,12 +39,12 @@ pub enum Step {
     ProveStopped { data_root: PathBuf },
     /// Rename the entries of one root into the other.
     MoveRoot { from: PathBuf, to: PathBuf },
-    /// Give the engine-owned entries the owners they have under remap (or, on the way back, when plain).
+    /// Give the engine-owned entries the owners they have with container root's host uid and gid `after`.
     Own {
         engine_root: PathBuf,
         data_root: PathBuf,
-        ids: (u32, u32),
-        direction: Direction,
+        before: (u32, u32),
+        after: (u32, u32),
     },
     /// Translate the owners of everything that belongs to containers.
     Shift {
@@ -80,7 +80,7 @@ pub enum Step {
     StartContainers {
         running: Vec<Running>,
         idle: Vec<String>,
-        uid_start: u32,
+        maps: IdMaps,
     },
 }
 
@@ -89,6 +89,8 @@ pub enum Step {
 pub enum Direction {
     ToRemapped,
     ToPlain,
+    /// From one range to another.
+    Between,
 }
 
 impl Direction {
@@ -97,7 +99,7 @@ impl Direction {
     pub fn policy(self) -> Policy {
         Policy {
             strays: match self {
-                Self::ToRemapped => Strays::Refuse,
+                Self::ToRemapped | Self::Between => Strays::Refuse,
                 Self::ToPlain => Strays::Leave,
             },
             outside_links: OutsideLinks::Shift,

@@ -5,8 +5,10 @@ use anyhow::{Context, Result, bail, ensure};
 use host::{
     command::until,
     docker::{self, Container},
+    user_namespace::maps_of,
 };
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use idmap::IdMaps;
+use std::{collections::BTreeMap, thread, time::Duration};
 
 /// How long a container has to keep running before it counts as up.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -38,11 +40,11 @@ fn stop_one(container: &Running) -> Result<()> {
 }
 
 /// Starts what ran and stops what did not, then sees that what ran keeps running, healthy where it was, and
-/// under a map that begins at `uid_start`.
+/// by just these maps.
 pub fn start_exactly(
     running: &[Running],
     idle: &[String],
-    uid_start: u32,
+    maps: &IdMaps,
     timeout: Duration,
 ) -> Result<()> {
     for container in running {
@@ -56,7 +58,7 @@ pub fn start_exactly(
         let find = |wanted: &Running| all.iter().find(|container| container.id == wanted.id);
         let states: Vec<_> = running
             .iter()
-            .map(|wanted| is_up(wanted, find(wanted), uid_start))
+            .map(|wanted| is_up(wanted, find(wanted), maps))
             .collect();
         Ok(match states.into_iter().collect::<Result<Vec<_>>>() {
             // Waiting would not help.
@@ -90,7 +92,7 @@ pub fn start_what_can(running: &[Running], idle: &[String], timeout: Duration) -
 }
 
 /// `Ok(false)` while it is being restarted, or its health check has not decided yet.
-fn is_up(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Result<bool> {
+fn is_up(wanted: &Running, found: Option<&Container>, maps: &IdMaps) -> Result<bool> {
     let name = &wanted.name;
     let Some(found) = found else {
         bail!("container {name} is gone")
@@ -104,24 +106,18 @@ fn is_up(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Result<
             last_words(&wanted.id)
         ),
     }
-    let start = map_start(state.pid).with_context(|| format!("container {name}"))?;
-    let expected = if wanted.host_mode { 0 } else { uid_start };
+    let found_maps = maps_of(state.pid).with_context(|| format!("container {name}"))?;
+    let hosts = IdMaps::identity();
+    let expected = if wanted.host_mode { &hosts } else { maps };
     ensure!(
-        start == expected,
-        "container {name} runs with container root at {start}, not {expected}"
+        found_maps == *expected,
+        "container {name} runs with the user ids {} and the group ids {}, not with {} and {}",
+        found_maps.uid,
+        found_maps.gid,
+        expected.uid,
+        expected.gid
     );
     Ok(!wanted.healthy || state.health() == Some("healthy"))
-}
-
-/// The host id of uid 0 in a process's user namespace (user_namespaces(7)).
-fn map_start(pid: u32) -> Result<u32> {
-    let path = format!("/proc/{pid}/uid_map");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let first = text.lines().find_map(|line| {
-        let mut fields = line.split_whitespace();
-        (fields.next() == Some("0")).then(|| fields.next()?.parse().ok())?
-    });
-    first.with_context(|| format!("{path} does not map uid 0"))
 }
 
 fn last_words(id: &str) -> String {

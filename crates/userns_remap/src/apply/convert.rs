@@ -25,8 +25,8 @@ pub fn move_root(from: &Path, to: &Path) -> Result<()> {
         made.with_context(|| format!("cannot make {}", to.display()))?;
     }
     rename_all(from, to)?;
-    // On the way back the remapped root is empty by now.
-    if from.starts_with(to) {
+    // A remapped root is empty by now.
+    if !to.starts_with(from) {
         fs::remove_dir(from).with_context(|| format!("cannot remove {}", from.display()))?;
     }
     Ok(())
@@ -56,16 +56,9 @@ fn rename_all(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Gives every engine-owned entry, and the data root above, the owner and mode that a fresh engine gives.
-pub fn own(
-    engine_root: &Path,
-    data_root: &Path,
-    ids: (u32, u32),
-    direction: Direction,
-) -> Result<()> {
-    let (uid, gid) = match direction {
-        Direction::ToRemapped => ids,
-        Direction::ToPlain => (0, 0),
-    };
+/// `root` is container root on the host.
+pub fn own(engine_root: &Path, data_root: &Path, root: (u32, u32)) -> Result<()> {
+    let (uid, gid) = root;
     for entry in layout::owned(engine_root)? {
         let (uid, gid) = match entry.owner {
             Owner::Root => (0, 0),
@@ -92,7 +85,7 @@ fn journal(name: &str) -> PathBuf {
     Path::new(IN_PROGRESS).join(name)
 }
 
-/// Translates what belongs to containers. On the way to plain, what the host itself wrote among their
+/// Translates what belongs to containers. Where the engine was remapped, what the host itself wrote among their
 /// files keeps its owners: it was the host's, and shows as such again.
 pub fn shift(
     engine_root: &Path,
@@ -104,7 +97,7 @@ pub fn shift(
     let policy = match direction {
         Direction::ToRemapped => direction.policy(),
         // The survey has refused those; what came since is the host's.
-        Direction::ToPlain => Policy {
+        Direction::ToPlain | Direction::Between => Policy {
             unmapped: Unknown::Keep,
             ..direction.policy()
         },
@@ -181,7 +174,7 @@ fn rewrite_config(config: &mut Value, from: &Path, to: &Path) -> bool {
     changed
 }
 
-/// One of the two roots lies inside the other: a path belongs to the deeper one that holds it.
+/// Where one of the two roots lies inside the other, a path belongs to the deeper one that holds it.
 fn rewrite_path(value: Option<&mut Value>, from: &Path, to: &Path) -> bool {
     let Some(value) = value else { return false };
     let Some(path) = value.as_str().map(PathBuf::from) else {

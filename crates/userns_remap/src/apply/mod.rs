@@ -1,5 +1,6 @@
 //! Runs the plan's steps: the only room that changes the host.
 
+mod account;
 mod configure;
 mod containers;
 mod convert;
@@ -9,10 +10,9 @@ mod overrides;
 use crate::{
     guard,
     paths::{IN_PROGRESS, STATE},
-    step::{Direction, Step},
+    step::Step,
 };
 use anyhow::{Context as _, Result, ensure};
-use host::accounts;
 use std::{
     path::Path,
     sync::{
@@ -103,14 +103,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             name,
             create,
             ranges,
-        } => {
-            if *create {
-                accounts::add_system(name)?;
-            }
-            ranges
-                .iter()
-                .try_for_each(|(kind, range)| accounts::add_range(name, *kind, *range))
-        }
+        } => account::apply(name, *create, ranges),
         Step::Overrides(changes) => overrides::apply(changes),
         Step::Guard { needs } => guard::install(needs),
         Step::StopContainers { running, .. } => {
@@ -127,9 +120,9 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         Step::Own {
             engine_root,
             data_root,
-            ids,
-            direction,
-        } => convert::own(engine_root, data_root, *ids, *direction),
+            after,
+            ..
+        } => convert::own(engine_root, data_root, *after),
         Step::Shift {
             engine_root,
             maps,
@@ -163,9 +156,9 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         Step::StartContainers {
             running,
             idle,
-            uid_start,
+            maps,
         } => {
-            containers::start_exactly(running, idle, *uid_start, context.timeout)?;
+            containers::start_exactly(running, idle, maps, context.timeout)?;
             context.downtime = context.containers_stopped.map(|since| since.elapsed());
             context.restarted = running
                 .iter()
@@ -183,15 +176,7 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
             name,
             create,
             ranges,
-        } => {
-            if *create {
-                accounts::remove(name)?;
-            } else {
-                for (kind, range) in ranges {
-                    accounts::remove_range(name, *kind, *range)?;
-                }
-            }
-        }
+        } => account::undo(name, *create, ranges)?,
         Step::Overrides(changes) => overrides::undo(changes)?,
         Step::Guard { .. } => guard::remove()?,
         // The engine is not up yet this early in the boot, and may not be waited for.
@@ -209,11 +194,9 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
         Step::Own {
             engine_root,
             data_root,
-            ids,
-            direction,
-        } => {
-            convert::own(engine_root, data_root, *ids, direction.reversed())?;
-        }
+            before,
+            ..
+        } => convert::own(engine_root, data_root, *before)?,
         Step::Shift {
             engine_root, keep, ..
         } => convert::unshift(engine_root, keep)?,
@@ -236,15 +219,6 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
         | Step::StartContainers { .. } => {}
     }
     Ok(Undone::Whole)
-}
-
-impl Direction {
-    fn reversed(self) -> Direction {
-        match self {
-            Direction::ToRemapped => Direction::ToPlain,
-            Direction::ToPlain => Direction::ToRemapped,
-        }
-    }
 }
 
 /// Runs the steps in one transaction.

@@ -9,7 +9,7 @@ use crate::{
 use serde_json::json;
 use std::collections::BTreeMap;
 
-const STAMP: &str = "2026-01-02@03:04:05";
+pub const STAMP: &str = "2026-01-02@03:04:05";
 
 fn names(plan: &Plan) -> Vec<&str> {
     plan.steps.iter().map(Step::name).collect()
@@ -71,16 +71,6 @@ fn what_is_so_already_needs_no_step() {
 }
 
 #[test]
-fn an_engine_remapped_otherwise_is_refused() {
-    let mut observed = remapped();
-    observed.configured = Some("alice".to_owned());
-    assert!(enabled(&observed).refusals[0].contains("alice"));
-    let mut wish = args(State::Enabled);
-    wish.user = "alice".to_owned();
-    assert!(plan(&wish, &remapped(), STAMP).unwrap().refusals[0].contains("disable that first"));
-}
-
-#[test]
 fn an_account_that_is_there_with_its_ranges_is_left_alone() {
     let mut observed = plain();
     observed.ids = remapped().ids;
@@ -111,6 +101,7 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         written: observed.config.clone(),
         host_mode: vec![],
         overrides: vec![],
+        maps: None,
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);
@@ -140,12 +131,13 @@ fn going_back_shifts_by_the_inverse_map() {
 #[test]
 fn ids_that_changed_since_are_refused_on_the_way_back() {
     let mut observed = remapped();
-    observed.ids.subuid = idmap::subid::Subids::parse(b"dockremap:300000:65536");
+    observed.in_use.as_mut().unwrap().subuid =
+        idmap::subid::Subids::parse(b"dockremap:300000:65536");
     let said = plan(&args(State::Disabled), &observed, STAMP)
         .unwrap_err()
         .to_string();
     assert!(
-        said.contains("165536") && said.contains("put its old ranges back"),
+        said.contains("165536") && said.contains("put the old ranges back"),
         "{said}"
     );
 }

@@ -1,0 +1,357 @@
+//! From one range to another, on an engine that runs remapped. Pure.
+
+use super::{Choice, Plan, account_step, configure, layout_root, masked, named, unconfigured};
+use crate::{
+    args::{Args, CarryOver},
+    change::Change,
+    config,
+    observe::Observed,
+    range,
+    record::Record,
+    refuse,
+    step::Step,
+    users, verdict,
+};
+use anyhow::{Result, bail, ensure};
+use idmap::IdMaps;
+
+/// The maps that the running engine uses. Its root's name only tells where they begin: the rest is read from a
+/// container that runs by them or, where none does, from the files and what was kept when they were last set.
+pub fn in_use(observed: &Observed) -> Result<IdMaps> {
+    if let Some(maps) = &observed.container_maps {
+        return Ok(maps.clone());
+    }
+    let files = observed
+        .in_use
+        .as_ref()
+        .and_then(|ids| range::of_files(ids).ok());
+    let kept = observed
+        .record
+        .as_ref()
+        .and_then(|record| record.maps.clone());
+    let fits = |maps: &IdMaps| Some(range::root_ids(maps)) == observed.remapped;
+    let found: Vec<_> = files.into_iter().chain(kept).filter(fits).collect();
+    let Some((first, others)) = found.split_first() else {
+        let (uid, gid) = observed.remapped.unwrap_or_default();
+        let name = observed
+            .in_use
+            .as_ref()
+            .map_or("its account", |ids| &ids.name);
+        bail!(
+            "the engine runs remapped from {uid}:{gid}, but /etc/subuid and /etc/subgid give {name} other ids now; \
+             start a container, so that its map can be read, or put the old ranges back"
+        )
+    };
+    ensure!(
+        others.iter().all(|other| other == first),
+        "the ranges in /etc/subuid and /etc/subgid have changed since the engine was remapped, and no container \
+         runs that tells which it uses; start one"
+    );
+    Ok(first.clone())
+}
+
+/// Nothing, where all is as wanted; a line in a file, where only that is missing; else the move of everything.
+pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Result<Plan> {
+    let (not_yet, unknown) = named(&args.host_mode, observed);
+    let mut plan = Plan {
+        data_root: observed.engine_root(),
+        refusals: [users::refusals(&args.user, &observed.ids), unknown].concat(),
+        ..Plan::default()
+    };
+    if !not_yet.is_empty() {
+        plan.refusals.push(format!(
+            "host_mode names containers that run remapped: {}; their files have been shifted; disable that first",
+            not_yet.join(", ")
+        ));
+    }
+    let before = match in_use(observed) {
+        Ok(before) => before,
+        Err(unproven) => {
+            plan.refusals.push(unproven.to_string());
+            return Ok(plan);
+        }
+    };
+    plan.maps = Some(choice.maps.clone());
+    let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
+    let record = record(args, observed, after.clone(), &choice.maps)?;
+    let configure = configure(args, observed, after, stamp, Some(record));
+    if before == choice.maps {
+        plan.steps.extend(account_step(observed, &choice));
+        if observed.configured.as_ref() != Some(&args.user) {
+            plan.steps.push(Step::Configure(Box::new(configure)));
+        }
+        return Ok(plan);
+    }
+    let (from, to) = (
+        observed.engine_root(),
+        layout_root(&observed.data_root, choice.ids()),
+    );
+    plan.data_root.clone_from(&to);
+    plan.refusals.extend(refuse::engine(observed));
+    plan.refusals.extend(refuse::closed(observed));
+    let change = Change {
+        observed,
+        from: &from,
+        to: &to,
+        before,
+        after: choice.maps.clone(),
+        keep: refuse::kept(observed),
+        in_place: args.carry_over == CarryOver::InPlace,
+        host_mode: vec![],
+    };
+    let workloads = observed.workloads();
+    if change.in_place {
+        plan.refusals.extend(refuse::carry_over(observed));
+        let inside = observed
+            .remapped_roots
+            .get(&*to.file_name().unwrap_or_default().to_string_lossy());
+        let inside = inside.into_iter().flatten().filter(|_| from != to);
+        plan.refusals.extend(refuse::occupied(inside, &to));
+        for (workload, findings) in verdict::findings(&workloads, &observed.facts, &choice.maps.uid)
+        {
+            plan.take(workload, findings);
+        }
+    } else {
+        plan.take_stops(&workloads, observed);
+        plan.warnings.push(masked(observed));
+    }
+    plan.shift = change.shift();
+    plan.steps = change.steps(account_step(observed, &choice), configure);
+    Ok(plan)
+}
+
+/// What it was before the engine was first remapped stays known.
+fn record(
+    args: &Args,
+    observed: &Observed,
+    after: Option<String>,
+    maps: &IdMaps,
+) -> Result<Record> {
+    let former = observed.record.clone();
+    let (host_mode, overrides) = former.map_or_else(Default::default, |record| {
+        (record.host_mode, record.overrides)
+    });
+    Ok(Record {
+        config_file: args.config_file.clone(),
+        original: unconfigured(observed)?,
+        written: after,
+        host_mode,
+        overrides,
+        maps: Some(maps.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        args::State,
+        plan::{plan, tests::STAMP},
+        samples::{args, container, entry, ids, remapped},
+        step::Direction,
+    };
+    use host::accounts::Account;
+    use idmap::subid::Subids;
+    use serde_json::json;
+    use std::path::Path;
+
+    const B: &str = "/var/lib/docker/400000.500000";
+
+    /// The engine runs as dockremap; wanted is an account with two ranges of user ids and another of group ids.
+    fn to_shop() -> (Args, Observed) {
+        let mut observed = remapped();
+        observed.ids = crate::observe::Ids {
+            name: "shop".to_owned(),
+            account: Some(Account {
+                name: "shop".to_owned(),
+                uid: 1005,
+                gid: 1005,
+            }),
+            has_group: true,
+            subuid: Subids::parse(b"dockremap:165536:65536\nshop:400000:10\nshop:600000:65526\n"),
+            subgid: Subids::parse(b"dockremap:165536:65536\nshop:500000:65536\n"),
+            ..ids()
+        };
+        let mut args = args(State::Enabled);
+        args.user = "shop".to_owned();
+        (args, observed)
+    }
+
+    fn maps(uids: &str, gids: &str) -> IdMaps {
+        IdMaps::parse(&[format!("u:{uids}"), format!("g:{gids}")]).unwrap()
+    }
+
+    fn names(plan: &Plan) -> Vec<&str> {
+        plan.steps.iter().map(Step::name).collect()
+    }
+
+    fn done(args: &Args, observed: &Observed) -> Plan {
+        let plan = plan(args, observed, STAMP).unwrap();
+        assert_eq!(plan.refusals, Vec::<String>::new());
+        plan
+    }
+
+    #[test]
+    fn another_account_takes_everything_over_by_the_composed_map() {
+        let (args, observed) = to_shop();
+        let plan = done(&args, &observed);
+        assert_eq!(
+            names(&plan)[1..9],
+            [
+                "stop_containers",
+                "stop_engine",
+                "hold",
+                "prove_stopped",
+                "move_root",
+                "own",
+                "shift",
+                "rewrite_containers"
+            ]
+        );
+        assert_eq!(plan.data_root, Path::new(B));
+        let shift = plan.shift.as_ref().unwrap();
+        assert_eq!(
+            shift.engine_root,
+            Path::new("/var/lib/docker/165536.165536")
+        );
+        assert_eq!(shift.direction, Direction::Between);
+        let to = |id| (shift.maps.uid.to_host(id), shift.maps.gid.to_host(id));
+        assert_eq!(to(165_536 + 9), (Some(400_009), Some(500_009)));
+        assert_eq!(to(165_536 + 10), (Some(600_000), Some(500_010)));
+        // The host's own files stay the host's, and what is nobody's is nobody's.
+        assert_eq!(to(33), (Some(33), Some(33)));
+        assert_eq!(to(70_000), (None, None));
+        let own = plan.steps.iter().find_map(|step| match step {
+            Step::Own { before, after, .. } => Some((*before, *after)),
+            _ => None,
+        });
+        assert_eq!(own, Some(((165_536, 165_536), (400_000, 500_000))));
+        assert!(plan.steps.iter().any(|step| matches!(
+            step,
+            Step::StartContainers { maps, .. } if Some(maps) == plan.maps.as_ref()
+        )));
+    }
+
+    #[test]
+    fn what_was_before_the_first_time_stays_known() {
+        let (args, mut observed) = to_shop();
+        let first = Record {
+            config_file: "/etc/docker/daemon.json".into(),
+            original: Some("{ }".to_owned()),
+            written: observed.config.clone(),
+            host_mode: vec!["vpn-id".to_owned()],
+            overrides: vec![],
+            maps: None,
+        };
+        observed.record = Some(first.clone());
+        let kept = |observed: &Observed| {
+            let steps = done(&args, observed).steps.into_iter();
+            let mut records = steps.filter_map(|step| match step {
+                Step::Configure(change) => change.record_after,
+                _ => None,
+            });
+            records.next().unwrap()
+        };
+        let record = kept(&observed);
+        assert_eq!(
+            (record.original, record.host_mode),
+            (first.original, first.host_mode)
+        );
+        assert!(record.written.unwrap().contains("shop"));
+        assert_eq!(range::root_ids(&record.maps.unwrap()), (400_000, 500_000));
+        // Changed by hand since, or remapped by hand: what it says now, without the key.
+        observed.config = Some("{\"userns-remap\": \"default\", \"b\": 2}".to_owned());
+        assert_eq!(
+            kept(&observed).original.as_deref(),
+            Some("{\n    \"b\": 2\n}\n")
+        );
+    }
+
+    #[test]
+    fn the_same_ids_under_another_name_only_change_the_file() {
+        let (mut args, mut observed) = to_shop();
+        observed.ids = remapped().ids;
+        args.user = "dockremap".to_owned();
+        assert_eq!(names(&done(&args, &observed)), ["configure"]);
+        args.user = "default".to_owned();
+        assert!(done(&args, &observed).steps.is_empty());
+    }
+
+    #[test]
+    fn lines_that_are_gone_are_put_back_without_a_stop() {
+        let mut observed = remapped();
+        observed.ids.subgid = Subids::parse(b"alice:100000:65536\n");
+        observed.container_maps = Some(maps("0:165536:65536", "0:165536:65536"));
+        assert_eq!(names(&done(&args(State::Enabled), &observed)), ["account"]);
+    }
+
+    #[test]
+    fn ids_that_begin_as_before_are_moved_where_they_lie() {
+        let mut observed = remapped();
+        observed.container_maps = Some(maps("0:165536:65536", "0:165536:65536"));
+        observed.ids.subuid = Subids::parse(b"dockremap:165536:10\ndockremap:300000:65526\n");
+        let plan = done(&args(State::Enabled), &observed);
+        assert!(names(&plan).contains(&"shift") && !names(&plan).contains(&"move_root"));
+        let shift = plan.shift.unwrap().maps;
+        assert_eq!(shift.uid.to_host(165_545), Some(165_545));
+        assert_eq!(shift.uid.to_host(165_546), Some(300_000));
+    }
+
+    #[test]
+    fn the_maps_in_use_are_read_from_a_container_the_files_or_the_record() {
+        let mut observed = remapped();
+        let ours = maps("0:165536:65536", "0:165536:65536");
+        let longer = maps("0:165536:65536", "0:165536:131072");
+        assert_eq!(in_use(&observed).unwrap(), ours);
+        observed.record = Some(Record {
+            config_file: "/etc/docker/daemon.json".into(),
+            original: None,
+            written: None,
+            host_mode: vec![],
+            overrides: vec![],
+            maps: Some(longer.clone()),
+        });
+        let said = in_use(&observed).unwrap_err().to_string();
+        assert!(said.contains("start one"), "{said}");
+        observed.container_maps = Some(ours.clone());
+        assert_eq!(in_use(&observed).unwrap(), ours);
+        observed.container_maps = None;
+        observed.in_use.as_mut().unwrap().subuid = Subids::parse(b"dockremap:900000:65536\n");
+        assert_eq!(in_use(&observed).unwrap(), longer);
+        observed.record = None;
+        let said = in_use(&observed).unwrap_err().to_string();
+        assert!(
+            said.contains("165536:165536") && said.contains("put the old ranges back"),
+            "{said}"
+        );
+        assert_eq!(
+            plan(&args(State::Enabled), &observed, STAMP)
+                .unwrap()
+                .refusals,
+            [said]
+        );
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_refused() {
+        let said = |change: &dyn Fn(&mut Args, &mut Observed)| {
+            let (mut args, mut observed) = to_shop();
+            change(&mut args, &mut observed);
+            plan(&args, &observed, STAMP).unwrap().refusals.join("\n")
+        };
+        let full = said(&|_, observed| {
+            let inside = vec![entry("overlay2")];
+            observed
+                .remapped_roots
+                .insert("400000.500000".to_owned(), inside);
+        });
+        assert!(full.contains("400000.500000 already holds"), "{full}");
+        let groupless = said(&|_, observed| observed.ids.has_group = false);
+        assert!(groupless.contains("a group shop"), "{groupless}");
+        let paused = said(&|_, observed| {
+            observed.containers =
+                vec![container("web", |c| c["State"]["Status"] = json!("paused"))];
+        });
+        assert!(paused.contains("web is paused"), "{paused}");
+    }
+}
