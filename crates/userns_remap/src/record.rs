@@ -21,6 +21,18 @@ pub struct Record {
     /// The compose overrides that were written.
     #[serde(default)]
     pub overrides: Vec<Override>,
+    /// The plain root, where the data was copied out of it.
+    #[serde(default)]
+    pub kept: Option<Kept>,
+}
+
+/// A plain root that stays where it is, out of the remapped engine's sight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What it consists of: names in the data root.
+    pub entries: Vec<String>,
+    /// The ids of the containers that ran on it last.
+    pub running: Vec<String>,
 }
 
 /// One compose override.
