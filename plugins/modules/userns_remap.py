@@ -89,13 +89,35 @@ options:
     description:
       - What happens to the images, containers, networks and volumes there are.
       - V(in_place) converts them.
+      - V(copy) copies them, with blocks shared where the file system can, and converts the copy. B(The old data root
+        stays, out of the engine's sight, as the way back) that O(discard_new_data) takes. Layers of images are copied
+        before anything stops, so only the writable layers of containers, volumes and what the engine keeps of them
+        take their time while containers are down.
+      - A copy needs room, GNU C(cp), and no size limits of layers (C(overlay2.size)). It is refused before anything
+        stops where the disk usage of the data root, or its number of files, exceeds what the file system has free for
+        all users. Where blocks can be shared, which is tried out, 4096 bytes for each file are enough.
+      - With O(state=disabled), V(copy) does what V(in_place) does. What has been written, made and pulled since comes
+        along. The kept root is deleted once all runs again.
+      - If a change to V(copy) fails after its containers have started, the old data root is used again, and what they
+        wrote meanwhile is set aside in C(bulkhead-aside) of the data root. A warning tells so.
       - V(none) leaves them where they are. The engine starts with an empty data root, and B(every
         container, image and volume is out of its sight) until it is switched back.
     type: str
     choices:
       - in_place
+      - copy
       - none
     default: in_place
+  discard_new_data:
+    description:
+      - With O(state=disabled), falls back to the data root that O(carry_over=copy) kept. No data is moved or converted.
+      - B(Everything is lost that has been written, made or pulled since). A warning says how many containers, volumes
+        and images that are; a run in check mode shows it.
+      - Containers that ran when the copy was made run again. One that has been removed since is back, and stays down.
+      - Refused where no kept root is on record. On an engine that is not remapped there is nothing to do.
+      - The remapped root is set aside until all runs again, and deleted then.
+    type: bool
+    default: false
   host_mode:
     description:
       - Names of containers that are set to stay in the host's user namespace, as with C(--userns=host), while the
@@ -178,6 +200,16 @@ EXAMPLES = r"""
 - name: Containers run with the ids of another account, wherever they ran before
   bulkhead.hosts.userns_remap:
     user: "containers:staff"
+
+- name: Containers run in a user namespace, and the old data root is kept
+  bulkhead.hosts.userns_remap:
+    state: enabled
+    carry_over: copy
+
+- name: Containers run on the kept data root, and what they wrote since is lost
+  bulkhead.hosts.userns_remap:
+    state: disabled
+    discard_new_data: true
 
 - name: Containers run as they did before, with what they wrote meanwhile
   bulkhead.hosts.userns_remap:
@@ -337,7 +369,8 @@ def main():
             user=dict(type='str', default='default'),
             subid_start=dict(type='int'),
             subid_count=dict(type='int'),
-            carry_over=dict(type='str', choices=['in_place', 'none'], default='in_place'),
+            carry_over=dict(type='str', choices=['in_place', 'copy', 'none'], default='in_place'),
+            discard_new_data=dict(type='bool', default=False),
             host_mode=dict(type='list', elements='str', default=[]),
             compose_projects=dict(type='list', elements='path', default=[]),
             config_file=dict(type='path', default='/etc/docker/daemon.json'),

@@ -35,17 +35,26 @@ def state():
     The parts are told as the names of the accounts that the ids belong to."""
     roots = {DATA_ROOT: "plain", **{os.path.join(DATA_ROOT, name): root_world(name) for name in listing(DATA_ROOT)
                                     if re.fullmatch(r"\d+\.\d+", name)}}
-    filled = {path: world for path, world in roots.items()
-              if any(listing(os.path.join(path, part)) for part in ENGINE_PARTS)}
-    found = {"root": set(filled.values()), "config": {config()}, "ids": set(), "engine": set(), "paths": set()}
+    filled = {path: world for path, world in roots.items() if parts(path)}
+    found = {"root": set(), "config": {config()}, "ids": set(), "engine": set(), "paths": set()}
+    if len(filled) > 1 and parts(DATA_ROOT) == ENGINE_PARTS:
+        # A copy is in the making, or was made: the plain root stays whole, the engine sees the one configured.
+        if any(set(look(DATA_ROOT)) != {"plain"} for look in LOOKS.values()):
+            return {"state": "half-moved", "kept": {what: sorted(set(look(DATA_ROOT))) for what, look in LOOKS.items()}}
+        filled = {path: world for path, world in filled.items() if world in found["config"]}
+    found["root"] |= set(filled.values())
     for root in filled:
-        found["ids"] |= set(content_ids(root))
-        found["engine"] |= set(engine_ids(root))
-        found["paths"] |= set(paths(root))
+        for what, look in LOOKS.items():
+            found[what] |= set(look(root))
     worlds = set().union(*found.values())
     user = worlds.pop() if len(worlds) == 1 else None
     return {"state": "half-moved" if user is None else "plain" if user == "plain" else "remapped", "user": user,
             **{what: sorted(worlds) for what, worlds in found.items()}}
+
+
+def parts(root):
+    """Which of the engine's parts hold anything."""
+    return tuple(part for part in ENGINE_PARTS if listing(os.path.join(root, part)))
 
 
 def listing(path):
@@ -97,6 +106,9 @@ def content_ids(root):
     for tree in filter(os.path.isdir, trees):
         for directory, directories, files in os.walk(tree):
             for path in [directory, *(os.path.join(directory, name) for name in directories + files)]:
+                # A remapped engine makes it as host root, too.
+                if path.endswith("-init/diff/etc/mtab"):
+                    continue
                 info = os.lstat(path)
                 yield world(info.st_uid, "uid")
                 yield world(info.st_gid, "gid")
@@ -120,4 +132,5 @@ def paths(root):
                 yield root_world(inside[1]) if inside else "plain"
 
 
+LOOKS = {"ids": content_ids, "engine": engine_ids, "paths": paths}
 main()

@@ -154,6 +154,9 @@ pub struct HostConfig {
     /// `--tmpfs`, by path in the container.
     #[serde(default)]
     pub tmpfs: Option<BTreeMap<String, String>>,
+    /// Options of the storage driver, such as `size`.
+    #[serde(default)]
+    pub storage_opt: Option<BTreeMap<String, String>>,
     /// `name[:mode]` of the containers whose volumes it mounts.
     #[serde(default)]
     pub volumes_from: Option<Vec<String>>,

@@ -140,7 +140,8 @@ impl Counts {
         self.skipped += files;
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds those of another run.
+    pub fn merge(&mut self, other: &Self) {
         let Self {
             entries,
             skipped,

@@ -13,6 +13,7 @@ pub struct Args {
     pub subid_start: Option<i64>,
     pub subid_count: Option<i64>,
     pub carry_over: CarryOver,
+    pub discard_new_data: bool,
     /// Names of containers.
     pub host_mode: Vec<String>,
     /// Directories.
@@ -34,6 +35,7 @@ pub enum State {
 #[serde(rename_all = "snake_case")]
 pub enum CarryOver {
     InPlace,
+    Copy,
     None,
 }
 
@@ -49,9 +51,14 @@ pub fn spec() -> Spec {
         )
         .option(
             Opt::str("carry_over")
-                .choices(["in_place", "none"])
+                .choices(["in_place", "copy", "none"])
                 .default("in_place")
                 .help("Take images, containers, volumes and networks along, or leave them behind"),
+        )
+        .option(
+            Opt::bool("discard_new_data")
+                .default(false)
+                .help("With disabled: fall back to the root that carry_over=copy kept, and lose all that came since"),
         )
         .option(
             Opt::list("host_mode", Kind::Str)

@@ -1,14 +1,30 @@
 //! One direction of the change as steps, from one root to the other. Pure.
 
 use crate::{
+    kept,
+    layout::ASIDE,
     layout::Keep,
     observe::Observed,
     order::start_order,
     range::root_ids,
     step::{Configure, Direction, Inventory, Running, Step},
 };
+use host::docker::Container;
 use idmap::IdMaps;
 use std::path::{Path, PathBuf};
+
+/// What becomes of the data of the root in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// Renamed into the other root, and shifted there.
+    Move,
+    /// Copied into the other root and shifted there; the first stays for the way back.
+    Copy,
+    /// Deleted: the other root was kept, and is used as it is.
+    FallBack,
+    /// Left behind.
+    Nothing,
+}
 
 /// One direction of the change.
 pub struct Change<'a> {
@@ -20,8 +36,7 @@ pub struct Change<'a> {
     pub before: IdMaps,
     pub after: IdMaps,
     pub keep: Keep,
-    /// Everything is carried over; else left behind.
-    pub in_place: bool,
+    pub carry: Carry,
     /// The ids of containers that are set to stay in the host's user namespace on the way there, and not to
     /// any more on the way back.
     pub host_mode: Vec<String>,
@@ -39,7 +54,8 @@ pub struct Shift {
 impl Change<'_> {
     /// The trees whose ids have to be looked at before anything stops.
     pub fn shift(&self) -> Option<Shift> {
-        self.in_place.then(|| Shift {
+        let shifts = matches!(self.carry, Carry::Move | Carry::Copy);
+        shifts.then(|| Shift {
             engine_root: self.from.to_owned(),
             keep: self.keep.clone(),
             maps: self.maps(),
@@ -72,10 +88,8 @@ impl Change<'_> {
     /// Guard, `first`, stop, convert, configure, start, see that all is well.
     pub fn steps(self, first: impl IntoIterator<Item = Step>, configure: Configure) -> Vec<Step> {
         let observed = self.observed;
-        let running = start_order(&observed.containers)
-            .into_iter()
-            .map(Running::of);
-        let running: Vec<_> = running.collect();
+        let running = running(&observed.containers);
+        let idle = idle(&observed.containers);
         // Units that stop with the engine have to be started again after it.
         let dependents = observed.dependents.iter().map(|(unit, _)| unit);
         let units: Vec<_> = observed
@@ -84,30 +98,25 @@ impl Change<'_> {
             .chain(dependents)
             .cloned()
             .collect();
-        let idle = observed.containers.iter();
-        let idle = idle.filter(|container| container.state.status != "running");
-        let idle: Vec<_> = idle.map(|container| container.id.clone()).collect();
         let guard = Step::Guard {
             needs: vec![observed.data_root.clone()],
         };
         let mut steps = vec![guard];
         steps.extend(first);
+        steps.extend(self.copy_layers(&running));
         steps.extend(self.stop(running.clone(), idle.clone(), units.clone()));
-        if self.in_place {
-            steps.extend(self.convert());
-            steps.extend(self.set_host_mode());
-        }
+        steps.extend(self.set_aside());
+        steps.extend(self.convert());
+        steps.push(Step::Configure(Box::new(configure)));
+        steps.extend(self.use_copy());
         steps.extend([
-            Step::Configure(Box::new(configure)),
             Step::Release,
             Step::StartEngine {
                 units,
                 expected_root: self.to.to_owned(),
             },
         ]);
-        if self.in_place {
-            steps.extend(self.see(running, idle));
-        }
+        steps.extend(self.see(running, idle));
         steps
     }
 
@@ -123,36 +132,71 @@ impl Change<'_> {
         ]
     }
 
+    /// What can be done while all runs.
+    fn copy_layers(&self, running: &[Running]) -> Option<Step> {
+        (self.carry == Carry::Copy).then(|| Step::CopyLayers {
+            from: self.from.to_owned(),
+            to: self.to.to_owned(),
+            maps: self.maps(),
+            running: (running.iter())
+                .map(|container| container.id.clone())
+                .collect(),
+        })
+    }
+
+    fn set_aside(&self) -> Option<Step> {
+        let names = kept::steps_aside(self.observed, self.carry, self.to);
+        (!names.is_empty()).then(|| Step::SetAside {
+            data_root: self.observed.data_root.clone(),
+            names,
+            aside: self.observed.data_root.join(ASIDE),
+        })
+    }
+
+    fn use_copy(&self) -> Option<Step> {
+        (self.carry == Carry::Copy).then(|| Step::UseCopy {
+            copy: self.to.to_owned(),
+            aside: self.observed.data_root.join(ASIDE),
+        })
+    }
+
     /// The data itself, while nothing runs. Where only ids behind the first change, it stays where it is.
     fn convert(&self) -> Vec<Step> {
         let (from, to) = (self.from.to_owned(), self.to.to_owned());
+        let own = Step::Own {
+            engine_root: to.clone(),
+            data_root: self.observed.data_root.clone(),
+            before: root_ids(&self.before),
+            after: root_ids(&self.after),
+        };
         let shift = Step::Shift {
             engine_root: to.clone(),
             maps: self.maps(),
             keep: self.keep.clone(),
             direction: self.direction(),
         };
-        if from == to {
-            return vec![shift];
-        }
-        vec![
-            Step::MoveRoot {
-                from: from.clone(),
-                to: to.clone(),
-            },
-            Step::Own {
-                engine_root: to.clone(),
-                data_root: self.observed.data_root.clone(),
-                before: root_ids(&self.before),
-                after: root_ids(&self.after),
-            },
-            shift,
-            Step::RewriteContainers {
-                engine_root: to.clone(),
-                from,
-                to,
-            },
-        ]
+        let rewrite = Step::RewriteContainers {
+            engine_root: to.clone(),
+            from: from.clone(),
+            to: to.clone(),
+        };
+        let mut steps = match self.carry {
+            Carry::Move if from == to => vec![shift],
+            Carry::Move => vec![Step::MoveRoot { from, to }, own, shift, rewrite],
+            Carry::Copy => {
+                let (maps, keep) = (self.maps(), self.keep.clone());
+                let copy = Step::CopyRest {
+                    from,
+                    to,
+                    maps,
+                    keep,
+                };
+                vec![copy, own, rewrite]
+            }
+            Carry::FallBack | Carry::Nothing => return vec![],
+        };
+        steps.extend(self.set_host_mode());
+        steps
     }
 
     fn set_host_mode(&self) -> Option<Step> {
@@ -163,15 +207,15 @@ impl Change<'_> {
         })
     }
 
-    fn see(&self, running: Vec<Running>, idle: Vec<String>) -> [Step; 2] {
+    fn see(&self, running: Vec<Running>, idle: Vec<String>) -> Vec<Step> {
         let observed = self.observed;
-        [
-            Step::VerifyInventory(Inventory::new(
-                observed.images.clone(),
-                &observed.containers,
-                &observed.networks,
-                &observed.volumes,
-            )),
+        let (running, idle, inventory) = match self.carry {
+            Carry::Nothing => return vec![],
+            Carry::FallBack => kept::as_it_was(observed),
+            Carry::Move | Carry::Copy => (running, idle, inventory(observed)),
+        };
+        vec![
+            Step::VerifyInventory(inventory),
             Step::StartContainers {
                 running,
                 idle,
@@ -179,4 +223,29 @@ impl Change<'_> {
             },
         ]
     }
+}
+
+fn inventory(observed: &Observed) -> Inventory {
+    Inventory::new(
+        observed.images.clone(),
+        &observed.containers,
+        &observed.networks,
+        &observed.volumes,
+    )
+}
+
+/// Those that run, in the order of their start.
+pub fn running(containers: &[Container]) -> Vec<Running> {
+    start_order(containers)
+        .into_iter()
+        .map(Running::of)
+        .collect()
+}
+
+/// The ids of those that do not.
+pub fn idle(containers: &[Container]) -> Vec<String> {
+    let idle = containers
+        .iter()
+        .filter(|container| container.state.status != "running");
+    idle.map(|container| container.id.clone()).collect()
 }

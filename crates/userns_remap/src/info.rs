@@ -63,6 +63,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         subid_start: wanted.subid_start,
         subid_count: wanted.subid_count,
         carry_over: CarryOver::InPlace,
+        discard_new_data: false,
         host_mode: vec![],
         compose_projects: vec![],
         config_file: wanted.config_file,
@@ -170,14 +171,19 @@ fn masked(observed: &Observed) -> Value {
     let names = |entries: &[observe::Entry]| -> Vec<String> {
         let filled = entries
             .iter()
-            .filter(|entry| !entry.empty && layout::remapped_root(&entry.name).is_none());
+            .filter(|entry| !entry.empty && !layout::is_beside(&entry.name));
         filled.map(|entry| entry.name.clone()).collect()
     };
     let remapped = observed
         .remapped_roots
         .iter()
         .map(|(name, entries)| (observed.data_root.join(name), names(entries)));
-    let plain = (observed.data_root.clone(), names(&observed.root));
+    // A root that a copy kept is the way back, and nobody's former attempt.
+    let plain = match observed.kept() {
+        Some(_) => vec![],
+        None => names(&observed.root),
+    };
+    let plain = (observed.data_root.clone(), plain);
     let others = remapped
         .chain([plain])
         .filter(|(path, entries)| *path != in_use && !entries.is_empty());

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -25,6 +26,10 @@ pub const KNOWN: [&str; 14] = [
     "volumes",
 ];
 
+/// The directory in a data root that holds what steps aside in a change until that is committed, and what an
+/// undone change leaves behind for the operator to look at.
+pub const ASIDE: &str = "bulkhead-aside";
+
 /// What keeps its owners: the layers and volumes of containers that stay in the host's namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
@@ -40,7 +45,13 @@ pub fn remapped_root(name: &str) -> Option<(u32, u32)> {
     Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
-/// What is carried along when a data root moves: all of it, but for the roots of remapped engines.
+/// Whether an entry of the data root is none of the plain engine's: the root of a remapped one, or what has been set
+/// aside.
+pub fn is_beside(name: &str) -> bool {
+    remapped_root(name).is_some() || name == ASIDE
+}
+
+/// What is carried along when a data root moves: all of it, but for what lies beside.
 pub fn carried(root: &Path) -> Result<Vec<String>> {
     let context = || format!("cannot list {}", root.display());
     let mut names = vec![];
@@ -50,7 +61,7 @@ pub fn carried(root: &Path) -> Result<Vec<String>> {
             .file_name()
             .to_string_lossy()
             .into_owned();
-        if remapped_root(&name).is_none() {
+        if !is_beside(&name) {
             names.push(name);
         }
     }
@@ -80,6 +91,24 @@ pub fn shifted_trees(engine_root: &Path, keep: &Keep) -> Result<Vec<PathBuf>> {
 pub fn is_of_init_layer(tree: &Path) -> bool {
     let layer = tree.parent().and_then(Path::file_name);
     layer.is_some_and(|name| name.to_string_lossy().ends_with("-init")) && !tree.ends_with("_data")
+}
+
+/// The names in a directory; none where it is missing.
+pub fn names(directory: &Path) -> Result<BTreeSet<String>> {
+    if !directory.exists() {
+        return Ok(BTreeSet::new());
+    }
+    let context = || format!("cannot list {}", directory.display());
+    let entries = fs::read_dir(directory).with_context(context)?;
+    entries
+        .map(|entry| {
+            Ok(entry
+                .with_context(context)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned())
+        })
+        .collect()
 }
 
 /// The directories in a directory, sorted, but for those that are left out; none where it is missing.

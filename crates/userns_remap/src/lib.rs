@@ -6,12 +6,14 @@ mod apply;
 mod args;
 mod change;
 mod config;
+mod copying;
 mod facts;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
 mod info;
+mod kept;
 mod layout;
 mod observe;
 mod order;

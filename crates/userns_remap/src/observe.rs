@@ -2,11 +2,14 @@
 
 use crate::{
     args::Args,
-    config, facts,
+    config,
+    copying::{self, Space},
+    facts, kept,
     layout::{self, KNOWN},
     projects::{self, ComposeProject},
     range,
     record::Record,
+    step::Inventory,
     users::Setting,
     verdict::{Facts, Place},
     workload::Workload,
@@ -80,6 +83,10 @@ pub struct Observed {
     pub overrides: BTreeMap<PathBuf, Option<String>>,
     /// What the data root's file system has left for root.
     pub free_bytes: u64,
+    /// What a copy of the data root takes, where one is asked for.
+    pub copy: Option<Space>,
+    /// What the root has that an earlier `enabled` kept, as far as directories tell: no networks.
+    pub in_kept_root: Inventory,
 }
 
 /// One entry of a data root.
@@ -168,8 +175,10 @@ pub fn host(args: &Args) -> Result<Observed> {
             .map(|directory| projects::read(directory))
             .collect::<Result<_>>()?,
         overrides: overrides(record.as_ref())?,
-        record,
         free_bytes: free_bytes(&data_root)?,
+        copy: copying::space(args, &data_root, remapped.is_some())?,
+        in_kept_root: kept::inventory(record.as_ref(), &data_root)?,
+        record,
         info,
         data_root,
         remapped,

@@ -4,12 +4,12 @@ mod reassign;
 
 use crate::{
     args::{Args, CarryOver, State},
-    change::{Change, Shift},
-    config, layout,
+    change::{Carry, Change, Shift},
+    config, copying, kept, layout,
     observe::Observed,
     overrides,
     range::{self, Choice},
-    record::Record,
+    record::{Kept, Record},
     refuse,
     step::{Configure, Step},
     users,
@@ -58,10 +58,15 @@ impl Plan {
 
 /// The date for backup names is the caller's: this room knows no clock.
 pub fn plan(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
-    match args.state {
+    let mut plan = match args.state {
         State::Enabled => enable(args, observed, stamp),
         State::Disabled => disable(args, observed, stamp),
+    }?;
+    if args.discard_new_data && args.state == State::Enabled {
+        let said = "discard_new_data is for the way back, with state=disabled";
+        plan.refusals.push(said.to_owned());
     }
+    Ok(plan)
 }
 
 fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
@@ -91,7 +96,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     plan.refusals.extend(refuse::closed(observed));
     let workloads = observed.workloads();
     match args.carry_over {
-        CarryOver::InPlace => {
+        CarryOver::InPlace | CarryOver::Copy => {
             let found = verdict::findings(&workloads, &observed.facts, &choice.maps.uid);
             found
                 .into_iter()
@@ -106,6 +111,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         host_mode: host_mode.clone(),
         overrides: overrides.clone(),
         maps: Some(choice.maps.clone()),
+        kept: (args.carry_over == CarryOver::Copy).then(|| Kept::of(observed)),
     };
     let configure = configure(args, observed, after, stamp, Some(record));
     let change = Change {
@@ -115,10 +121,17 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         before: IdMaps::identity(),
         after: choice.maps.clone(),
         keep: refuse::kept(observed),
-        in_place: args.carry_over == CarryOver::InPlace,
+        carry: match args.carry_over {
+            CarryOver::InPlace => Carry::Move,
+            CarryOver::Copy => Carry::Copy,
+            CarryOver::None => Carry::Nothing,
+        },
         host_mode,
     };
-    if change.in_place {
+    if change.carry == Carry::Copy {
+        plan.refusals.extend(copying::refusals(observed));
+    }
+    if change.carry != Carry::Nothing {
         plan.refusals.extend(refuse::carry_over(observed));
         plan.refusals
             .extend(refuse::unknown(&observed.root, &observed.data_root));
@@ -160,21 +173,29 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         before,
         after: IdMaps::identity(),
         keep: refuse::kept(observed),
-        in_place: args.carry_over == CarryOver::InPlace,
+        carry: match args.carry_over {
+            _ if args.discard_new_data => Carry::FallBack,
+            // The way back of a copy is a move: what came since the copy is nowhere else.
+            CarryOver::InPlace | CarryOver::Copy => Carry::Move,
+            CarryOver::None => Carry::Nothing,
+        },
         host_mode: (observed.record.iter())
             .flat_map(|record| record.host_mode.clone())
             .collect(),
     };
-    if change.in_place {
-        plan.refusals.extend(refuse::carry_over(observed));
-        let old = observed
-            .root
-            .iter()
-            .filter(|entry| layout::remapped_root(&entry.name).is_none());
-        plan.refusals
-            .extend(refuse::occupied(old, &observed.data_root));
-    } else {
-        plan.warnings.push(masked(observed));
+    plan.refusals.extend(kept::refusals(observed, change.carry));
+    match change.carry {
+        Carry::Move | Carry::Copy => {
+            plan.refusals.extend(refuse::carry_over(observed));
+            let old = observed
+                .root
+                .iter()
+                .filter(|entry| !layout::is_beside(&entry.name) && !observed.is_kept(&entry.name));
+            plan.refusals
+                .extend(refuse::occupied(old, &observed.data_root));
+        }
+        Carry::FallBack => plan.warnings.push(kept::discarded(observed)),
+        Carry::Nothing => plan.warnings.push(masked(observed)),
     }
     let (overrides, left) = overrides::back(observed);
     plan.warnings.extend(left);

@@ -8,6 +8,7 @@ use crate::{
     step::Step,
 };
 use ansible_module::{Diff, Outcome};
+use idmap::IdMaps;
 use serde_json::{Value, json};
 
 /// The outcome of a plan, carried out or (in check mode, without a context) only made.
@@ -148,22 +149,34 @@ fn describe(step: &Step) -> String {
         Step::ProveStopped { data_root } => {
             format!("prove that nothing uses {}", data_root.display())
         }
+        Step::CopyLayers { from, to, .. } => format!(
+            "copy the image layers of {} to {} and shift their owners, while all runs",
+            from.display(),
+            to.display()
+        ),
+        Step::CopyRest { from, to, maps, .. } => format!(
+            "copy all else of {} to {}, and shift the owners of layers and volumes from {}",
+            from.display(),
+            to.display(),
+            shifted_by(maps)
+        ),
+        Step::UseCopy { copy, .. } => format!("let containers write to {}", copy.display()),
+        Step::SetAside {
+            data_root, names, ..
+        } => format!(
+            "set aside what {} keeps of another state, to be deleted at the end: {}",
+            data_root.display(),
+            names.join(", ")
+        ),
         Step::MoveRoot { from, to } => format!("move {} to {}", from.display(), to.display()),
         Step::Own { engine_root, .. } => format!(
             "set the owners of what the engine keeps in {}",
             engine_root.display()
         ),
-        Step::Shift { maps, .. } => {
-            let moving =
-                (maps.uid.extents().iter()).filter(|extent| extent.container != extent.host);
-            let extents: Vec<_> = moving
-                .map(|extent| format!("{}+{} to {}", extent.container, extent.size, extent.host))
-                .collect();
-            format!(
-                "shift the owners of layers and volumes from {}",
-                extents.join(", ")
-            )
-        }
+        Step::Shift { maps, .. } => format!(
+            "shift the owners of layers and volumes from {}",
+            shifted_by(maps)
+        ),
         Step::RewriteContainers { .. } => {
             "rewrite the paths in the containers' configurations".to_owned()
         }
@@ -205,4 +218,11 @@ fn describe(step: &Step) -> String {
             )
         }
     }
+}
+
+fn shifted_by(maps: &IdMaps) -> String {
+    let extents = maps.uid.extents().iter();
+    let words =
+        extents.map(|extent| format!("{}+{} to {}", extent.container, extent.size, extent.host));
+    words.collect::<Vec<_>>().join(", ")
 }

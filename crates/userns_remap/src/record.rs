@@ -25,6 +25,18 @@ pub struct Record {
     /// Container ids to host ids, as the engine took them; `None` in a record of an earlier version.
     #[serde(default)]
     pub maps: Option<IdMaps>,
+    /// The plain root, where the data was copied out of it.
+    #[serde(default)]
+    pub kept: Option<Kept>,
+}
+
+/// A plain root that stays where it is, out of the remapped engine's sight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What it consists of: names in the data root.
+    pub entries: Vec<String>,
+    /// The ids of the containers that ran on it last.
+    pub running: Vec<String>,
 }
 
 /// One compose override.

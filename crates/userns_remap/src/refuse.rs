@@ -107,7 +107,7 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
 /// Entries of the data root that this version does not know, and so would not know how to carry.
 pub fn unknown(root: &[Entry], path: &Path) -> Vec<String> {
     let strangers = root.iter().filter(|entry| {
-        !KNOWN.contains(&entry.name.as_str()) && crate::layout::remapped_root(&entry.name).is_none()
+        !KNOWN.contains(&entry.name.as_str()) && !crate::layout::is_beside(&entry.name)
     });
     strangers
         .map(|entry| {

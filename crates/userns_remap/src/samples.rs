@@ -3,6 +3,7 @@
 use crate::{
     args::{Args, CarryOver, State},
     observe::{Entry, Ids, Observed},
+    step::Inventory,
     verdict::Facts,
 };
 use host::{
@@ -52,6 +53,7 @@ pub fn args(state: State) -> Args {
         subid_start: None,
         subid_count: None,
         carry_over: CarryOver::InPlace,
+        discard_new_data: false,
         host_mode: vec![],
         compose_projects: vec![],
         config_file: "/etc/docker/daemon.json".into(),
@@ -111,6 +113,8 @@ pub fn plain() -> Observed {
         projects: vec![],
         overrides: BTreeMap::new(),
         free_bytes: 1 << 30,
+        copy: None,
+        in_kept_root: Inventory::default(),
     }
 }
 

@@ -37,6 +37,29 @@ pub enum Step {
     Hold,
     /// Prove that nothing uses the data root any more.
     ProveStopped { data_root: PathBuf },
+    /// Copy and shift the layers that no container writes to, while all runs. What has to run still at the end is
+    /// given by id.
+    CopyLayers {
+        from: PathBuf,
+        to: PathBuf,
+        maps: IdMaps,
+        running: Vec<String>,
+    },
+    /// Copy and shift all else.
+    CopyRest {
+        from: PathBuf,
+        to: PathBuf,
+        maps: IdMaps,
+        keep: Keep,
+    },
+    /// From here on containers write to the copy: an undo sets it aside, and deletes it not.
+    UseCopy { copy: PathBuf, aside: PathBuf },
+    /// Move entries of the data root out of the way, and delete them once all is committed.
+    SetAside {
+        data_root: PathBuf,
+        names: Vec<String>,
+        aside: PathBuf,
+    },
     /// Rename the entries of one root into the other.
     MoveRoot { from: PathBuf, to: PathBuf },
     /// Give the engine-owned entries the owners they have with container root's host uid and gid `after`.
@@ -199,6 +222,10 @@ impl Step {
             Step::StopEngine { .. } => "stop_engine",
             Step::Hold => "hold",
             Step::ProveStopped { .. } => "prove_stopped",
+            Step::CopyLayers { .. } => "copy_layers",
+            Step::CopyRest { .. } => "copy_rest",
+            Step::UseCopy { .. } => "use_copy",
+            Step::SetAside { .. } => "set_aside",
             Step::MoveRoot { .. } => "move_root",
             Step::Own { .. } => "own",
             Step::Shift { .. } => "shift",

@@ -42,8 +42,16 @@ pub fn move_back(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn rename_all(from: &Path, to: &Path) -> Result<()> {
-    for name in layout::carried(from)? {
-        let (old, new) = (from.join(&name), to.join(&name));
+    rename(&layout::carried(from)?, from, to)
+}
+
+/// Renames entries of one directory, those that are there, into another.
+pub fn rename(names: &[String], from: &Path, to: &Path) -> Result<()> {
+    for name in names {
+        let (old, new) = (from.join(name), to.join(name));
+        if old.symlink_metadata().is_err() {
+            continue;
+        }
         // The engine makes some of its directories in both places; an empty one is no loss.
         let _ = fs::remove_dir(&new);
         if new.symlink_metadata().is_ok() {
@@ -85,13 +93,14 @@ fn journal(name: &str) -> PathBuf {
     Path::new(IN_PROGRESS).join(name)
 }
 
-/// Translates what belongs to containers. Where the engine was remapped, what the host itself wrote among their
-/// files keeps its owners: it was the host's, and shows as such again.
+/// Translates what belongs to containers. On the way to plain, what the host itself wrote among their
+/// files keeps its owners: it was the host's, and shows as such again. Each pass of a change has its own name.
 pub fn shift(
     engine_root: &Path,
     maps: &IdMaps,
     keep: &Keep,
     direction: Direction,
+    pass: &str,
 ) -> Result<Report> {
     let trees = layout::shifted_trees(engine_root, keep)?;
     let policy = match direction {
@@ -102,7 +111,7 @@ pub fn shift(
             ..direction.policy()
         },
     };
-    Ok(rechown::shift(&trees, maps, policy, &journal("shift"))?)
+    Ok(rechown::shift(&trees, maps, policy, &journal(pass))?)
 }
 
 /// Translates it back, with all that has been written since, in new layers and volumes too.

@@ -12,6 +12,7 @@ use host::{
     docker, mounts, systemd,
 };
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -144,6 +145,27 @@ pub fn inventory() -> Result<Inventory> {
         &docker::networks()?,
         &docker::volumes()?,
     ))
+}
+
+/// Fails where other containers run than these.
+pub fn still_runs(ids: &[String]) -> Result<()> {
+    let containers = docker::containers()?;
+    let now: BTreeSet<_> = (containers.iter())
+        .filter(|container| container.state.status == "running")
+        .map(|container| &container.id)
+        .collect();
+    let differing: Vec<_> = (ids
+        .iter()
+        .collect::<BTreeSet<_>>()
+        .symmetric_difference(&now))
+    .map(|id| id.get(..12).unwrap_or(id))
+    .collect();
+    ensure!(
+        differing.is_empty(),
+        "containers were started or stopped meanwhile: {}; run it again",
+        differing.join(", ")
+    );
+    Ok(())
 }
 
 pub fn verify(expected: &Inventory) -> Result<()> {

@@ -1,19 +1,22 @@
 //! Runs the plan's steps: the only room that changes the host.
 
 mod account;
+mod aside;
 mod configure;
 mod containers;
 mod convert;
+mod copy;
 mod engine;
 mod overrides;
 
 use crate::{
     guard,
     paths::{IN_PROGRESS, STATE},
-    step::Step,
+    step::{Inventory, Step},
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -38,6 +41,10 @@ pub struct Context {
     pub step: Arc<Mutex<&'static str>>,
     pub shifted: Option<rechown::Report>,
     pub restarted: Vec<String>,
+    /// The layers that are in the copy, and shifted, while all runs.
+    copied_layers: Option<BTreeSet<String>>,
+    /// What the engine had right before it was stopped, where that is some time after it was looked at.
+    inventory: Option<Inventory>,
     containers_stopped: Option<Instant>,
     engine_stopped: Option<Instant>,
     /// From the stop of the first container to the last one's coming back.
@@ -56,6 +63,8 @@ impl Context {
             step: Arc::new(Mutex::new("look")),
             shifted: None,
             restarted: vec![],
+            copied_layers: None,
+            inventory: None,
             containers_stopped: None,
             engine_stopped: None,
             downtime: None,
@@ -84,11 +93,14 @@ impl transaction::Step for Step {
         undo(self, context).map_err(|error| format!("{error:#}"))
     }
 
-    fn finish(&self, _context: &mut Context) -> Result<(), String> {
+    fn finish(&self, context: &mut Context) -> Result<(), String> {
+        context.takes(self);
         match self {
-            Step::Guard { .. } => guard::remove().map_err(|error| format!("{error:#}")),
+            Step::Guard { .. } => guard::remove(),
+            Step::SetAside { aside, .. } => aside::delete(aside),
             _ => Ok(()),
         }
+        .map_err(|error| format!("{error:#}"))
     }
 }
 
@@ -108,7 +120,11 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         Step::Guard { needs } => guard::install(needs),
         Step::StopContainers { running, .. } => {
             context.containers_stopped = Some(Instant::now());
-            containers::stop(running)
+            containers::stop(running)?;
+            if context.copied_layers.is_some() {
+                context.inventory = Some(engine::inventory()?);
+            }
+            Ok(())
         }
         Step::StopEngine { units } => {
             context.engine_stopped = Some(Instant::now());
@@ -116,6 +132,24 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         }
         Step::Hold => guard::hold(),
         Step::ProveStopped { data_root } => engine::prove_stopped(data_root),
+        Step::CopyLayers {
+            from,
+            to,
+            maps,
+            running,
+        } => copy::layers(from, to, maps, running, context),
+        Step::CopyRest {
+            from,
+            to,
+            maps,
+            keep,
+        } => copy::rest(from, to, maps, keep, context),
+        Step::UseCopy { .. } => Ok(()),
+        Step::SetAside {
+            data_root,
+            names,
+            aside,
+        } => aside::put(data_root, names, aside),
         Step::MoveRoot { from, to } => convert::move_root(from, to),
         Step::Own {
             engine_root,
@@ -129,7 +163,13 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             keep,
             direction,
         } => {
-            context.shifted = Some(convert::shift(engine_root, maps, keep, *direction)?);
+            context.shifted = Some(convert::shift(
+                engine_root,
+                maps,
+                keep,
+                *direction,
+                "shift",
+            )?);
             Ok(())
         }
         Step::RewriteContainers {
@@ -152,7 +192,9 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             context.engine_downtime = context.engine_stopped.map(|since| since.elapsed());
             Ok(())
         }
-        Step::VerifyInventory(expected) => engine::verify(expected),
+        Step::VerifyInventory(expected) => {
+            engine::verify(context.inventory.as_ref().unwrap_or(expected))
+        }
         Step::StartContainers {
             running,
             idle,
@@ -190,6 +232,13 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
         }
         Step::StopEngine { units } => engine::restart(units, context.timeout)?,
         Step::Hold => guard::release()?,
+        Step::CopyLayers { to, .. } => aside::delete(to)?,
+        Step::UseCopy { copy, aside } => context.warnings.extend(copy::give_up(copy, aside)?),
+        Step::SetAside {
+            data_root,
+            names,
+            aside,
+        } => aside::bring_back(data_root, names, aside)?,
         Step::MoveRoot { from, to } => convert::move_back(from, to)?,
         Step::Own {
             engine_root,
@@ -213,7 +262,9 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
         Step::Configure(change) => configure::undo(change)?,
         Step::Release => guard::hold()?,
         Step::StartEngine { expected_root, .. } if !context.boot => engine::unstart(expected_root)?,
-        Step::ProveStopped { .. }
+        // The copy goes as a whole, with the layers, once all runs again.
+        Step::CopyRest { .. }
+        | Step::ProveStopped { .. }
         | Step::StartEngine { .. }
         | Step::VerifyInventory(_)
         | Step::StartContainers { .. } => {}

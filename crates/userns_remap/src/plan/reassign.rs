@@ -3,7 +3,7 @@
 use super::{Choice, Plan, account_step, configure, layout_root, masked, named, unconfigured};
 use crate::{
     args::{Args, CarryOver},
-    change::Change,
+    change::{Carry, Change},
     config,
     observe::Observed,
     range,
@@ -96,11 +96,15 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
         before,
         after: choice.maps.clone(),
         keep: refuse::kept(observed),
-        in_place: args.carry_over == CarryOver::InPlace,
+        carry: match args.carry_over {
+            // A kept plain root is as good a way back from these ids as it was from those.
+            CarryOver::InPlace | CarryOver::Copy => Carry::Move,
+            CarryOver::None => Carry::Nothing,
+        },
         host_mode: vec![],
     };
     let workloads = observed.workloads();
-    if change.in_place {
+    if change.carry == Carry::Move {
         plan.refusals.extend(refuse::carry_over(observed));
         let inside = observed
             .remapped_roots
@@ -128,8 +132,8 @@ fn record(
     maps: &IdMaps,
 ) -> Result<Record> {
     let former = observed.record.clone();
-    let (host_mode, overrides) = former.map_or_else(Default::default, |record| {
-        (record.host_mode, record.overrides)
+    let (host_mode, overrides, kept) = former.map_or_else(Default::default, |record| {
+        (record.host_mode, record.overrides, record.kept)
     });
     Ok(Record {
         config_file: args.config_file.clone(),
@@ -138,6 +142,7 @@ fn record(
         host_mode,
         overrides,
         maps: Some(maps.clone()),
+        kept,
     })
 }
 
@@ -242,6 +247,10 @@ mod tests {
             host_mode: vec!["vpn-id".to_owned()],
             overrides: vec![],
             maps: None,
+            kept: Some(crate::record::Kept {
+                entries: vec!["volumes".to_owned()],
+                running: vec![],
+            }),
         };
         observed.record = Some(first.clone());
         let kept = |observed: &Observed| {
@@ -254,8 +263,8 @@ mod tests {
         };
         let record = kept(&observed);
         assert_eq!(
-            (record.original, record.host_mode),
-            (first.original, first.host_mode)
+            (record.original, record.host_mode, record.kept),
+            (first.original, first.host_mode, first.kept)
         );
         assert!(record.written.unwrap().contains("shop"));
         assert_eq!(range::root_ids(&record.maps.unwrap()), (400_000, 500_000));
@@ -310,6 +319,7 @@ mod tests {
             host_mode: vec![],
             overrides: vec![],
             maps: Some(longer.clone()),
+            kept: None,
         });
         let said = in_use(&observed).unwrap_err().to_string();
         assert!(said.contains("start one"), "{said}");

@@ -102,6 +102,7 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         host_mode: vec![],
         overrides: vec![],
         maps: None,
+        kept: None,
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);
