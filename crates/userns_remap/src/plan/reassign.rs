@@ -55,7 +55,7 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
     let (not_yet, unknown) = named(&args.host_mode, observed);
     let mut plan = Plan {
         data_root: observed.engine_root(),
-        refusals: [users::refusals(&args.user, &observed.ids), unknown].concat(),
+        refusals: unknown,
         ..Plan::default()
     };
     if !not_yet.is_empty() {
@@ -78,10 +78,14 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
     if before == choice.maps {
         plan.steps.extend(account_step(observed, &choice));
         if observed.configured.as_ref() != Some(&args.user) {
+            plan.refusals
+                .extend(users::refusals(&args.user, &observed.ids));
             plan.steps.push(Step::Configure(Box::new(configure)));
         }
         return Ok(plan);
     }
+    plan.refusals
+        .extend(users::refusals(&args.user, &observed.ids));
     let (from, to) = (
         observed.engine_root(),
         layout_root(&observed.data_root, choice.ids()),
@@ -115,6 +119,12 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
         {
             plan.take(workload, findings);
         }
+    } else if from == to {
+        plan.refusals.push(format!(
+            "the new ids begin where the old ones do, so that {} stays the root and nothing can be left behind; take \
+             carry_over=in_place",
+            to.display()
+        ));
     } else {
         plan.take_stops(&workloads, observed);
         plan.warnings.push(masked(observed));
@@ -284,6 +294,12 @@ mod tests {
         assert_eq!(names(&done(&args, &observed)), ["configure"]);
         args.user = "default".to_owned();
         assert!(done(&args, &observed).steps.is_empty());
+        // What would stop the engine stands in the way of a change only.
+        observed.ids.has_group = false;
+        assert!(done(&args, &observed).steps.is_empty());
+        args.user = "dockremap".to_owned();
+        let said = plan(&args, &observed, STAMP).unwrap().refusals;
+        assert!(said[0].contains("a group dockremap"), "{said:?}");
     }
 
     #[test]
@@ -299,11 +315,15 @@ mod tests {
         let mut observed = remapped();
         observed.container_maps = Some(maps("0:165536:65536", "0:165536:65536"));
         observed.ids.subuid = Subids::parse(b"dockremap:165536:10\ndockremap:300000:65526\n");
-        let plan = done(&args(State::Enabled), &observed);
+        let mut wish = args(State::Enabled);
+        let plan = done(&wish, &observed);
         assert!(names(&plan).contains(&"shift") && !names(&plan).contains(&"move_root"));
         let shift = plan.shift.unwrap().maps;
         assert_eq!(shift.uid.to_host(165_545), Some(165_545));
         assert_eq!(shift.uid.to_host(165_546), Some(300_000));
+        wish.carry_over = CarryOver::None;
+        let said = crate::plan::plan(&wish, &observed, STAMP).unwrap().refusals;
+        assert!(said[0].contains("carry_over=in_place"), "{said:?}");
     }
 
     #[test]
