@@ -1,13 +1,17 @@
 //! One direction of the change as steps, from one root to the other. Pure.
 
 use crate::{
+    bind_mounts::Binds,
     layout::Keep,
     observe::Observed,
     order::start_order,
     step::{Configure, Direction, Inventory, Running, Step},
 };
 use idmap::IdMaps;
-use std::path::{Path, PathBuf};
+use std::{
+    iter,
+    path::{Path, PathBuf},
+};
 
 /// One direction of the change.
 pub struct Change<'a> {
@@ -21,6 +25,7 @@ pub struct Change<'a> {
     pub maps: IdMaps,
     pub direction: Direction,
     pub keep: Keep,
+    pub binds: &'a Binds,
     /// Everything is carried over; else left behind.
     pub in_place: bool,
     /// The ids of containers that are set to stay in the host's user namespace on the way there, and not to
@@ -67,7 +72,10 @@ impl Change<'_> {
         let idle = idle.filter(|container| container.state.status != "running");
         let idle: Vec<_> = idle.map(|container| container.id.clone()).collect();
         let guard = Step::Guard {
-            needs: vec![observed.data_root.clone()],
+            needs: iter::once(observed.data_root.as_path())
+                .chain(self.binds.paths())
+                .map(Path::to_owned)
+                .collect(),
         };
         let mut steps = vec![guard];
         steps.extend(first);
@@ -76,6 +84,7 @@ impl Change<'_> {
             steps.extend(self.convert());
             steps.extend(self.set_host_mode());
         }
+        steps.extend(self.binds.steps());
         steps.extend([
             Step::Configure(Box::new(configure)),
             Step::Release,

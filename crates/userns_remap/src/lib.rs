@@ -4,8 +4,10 @@
 
 mod apply;
 mod args;
+mod bind_mounts;
 mod change;
 mod config;
+mod device;
 mod facts;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

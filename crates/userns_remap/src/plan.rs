@@ -1,7 +1,8 @@
 //! From what is asked and what is there to the steps, the refusals and the warnings. Pure.
 
 use crate::{
-    args::{Args, CarryOver, State},
+    args::{Args, CarryOver, Others, State},
+    bind_mounts::{self, BindMount, Binds},
     change::{Change, Shift},
     config, layout,
     observe::Observed,
@@ -30,6 +31,8 @@ pub struct Plan {
     pub data_root: PathBuf,
     /// The trees whose ids have to be looked at before anything stops.
     pub shift: Option<Shift>,
+    /// What becomes of bind mounts.
+    pub binds: Option<Binds>,
 }
 
 impl Plan {
@@ -88,16 +91,30 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     }
     plan.refusals.extend(refuse::closed(observed));
     let workloads = observed.workloads();
+    let mut found = vec![];
     match args.carry_over {
         CarryOver::InPlace => {
-            let found = verdict::findings(&workloads, &observed.facts, &choice.maps.uid);
-            found
-                .into_iter()
-                .for_each(|(workload, findings)| plan.take(workload, findings));
+            found = verdict::findings(&workloads, &observed.facts, &choice.maps.uid);
         }
         CarryOver::None => plan.take_stops(&workloads, observed),
     }
-    let remember = Some((host_mode.clone(), overrides.clone()));
+    let decided = bind_mounts::decide(args, observed, &workloads, &choice.maps, &mut found);
+    plan.refusals.extend(decided.refusals);
+    plan.warnings.extend(decided.warnings);
+    found
+        .into_iter()
+        .for_each(|(workload, findings)| plan.take(workload, findings));
+    let binds = Binds {
+        mounts: decided.mounts,
+        maps: choice.maps.clone(),
+        direction: Direction::ToRemapped,
+    };
+    let prepared = binds
+        .mounts
+        .iter()
+        .map(|(mount, _)| mount.clone())
+        .collect();
+    let remember = Some((host_mode.clone(), overrides.clone(), prepared));
     let configure = configure(args, observed, after, stamp, remember);
     let account = Step::Account {
         name: observed.ids.name.clone(),
@@ -112,11 +129,18 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         maps: choice.maps.clone(),
         direction: Direction::ToRemapped,
         keep: refuse::kept(observed),
+        binds: &binds,
         in_place: args.carry_over == CarryOver::InPlace,
         host_mode,
     };
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
+        let decided = binds.mounts.iter().map(|(mount, _)| mount);
+        plan.refusals.extend(bind_mounts::volumes(
+            observed,
+            decided,
+            args.other_bind_mounts,
+        ));
         plan.refusals
             .extend(refuse::unknown(&observed.root, &observed.data_root));
         let name = target.file_name().unwrap_or_default().to_string_lossy();
@@ -129,6 +153,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
     plan.steps = change.steps(account.into_iter().chain(overrides), configure);
+    plan.binds = Some(binds);
     Ok(plan)
 }
 
@@ -150,6 +175,8 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     plan.refusals = refuse::engine(observed);
     plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
+    let (binds, gone) = bind_mounts::back(observed, &maps.invert());
+    plan.warnings.extend(gone);
     let change = Change {
         observed,
         from: &from,
@@ -158,6 +185,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         maps: maps.invert(),
         direction: Direction::ToPlain,
         keep: refuse::kept(observed),
+        binds: &binds,
         in_place: args.carry_over == CarryOver::InPlace,
         host_mode: (observed.record.iter())
             .flat_map(|record| record.host_mode.clone())
@@ -165,6 +193,10 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     };
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
+        let left = bind_mounts::left_alone(args);
+        let decided = binds.mounts.iter().map(|(mount, _)| mount).chain(&left);
+        plan.refusals
+            .extend(bind_mounts::volumes(observed, decided, Others::Warn));
         let old = observed
             .root
             .iter()
@@ -179,6 +211,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
     plan.steps = change.steps(overrides, configure);
+    plan.binds = Some(binds);
     Ok(plan)
 }
 
@@ -204,6 +237,7 @@ fn already_remapped(
     }
     let (not_yet, unknown) = named(&args.host_mode, observed);
     plan.refusals.extend(unknown);
+    plan.refusals.extend(bind_mounts::settled(args, observed));
     if !not_yet.is_empty() {
         plan.refusals.push(format!(
             "host_mode names containers that run remapped: {}; their files have been shifted; disable that first",
@@ -260,14 +294,14 @@ fn named(names: &[String], observed: &Observed) -> (Vec<String>, Vec<String>) {
     )
 }
 
-/// With the ids of the containers that are set to host mode and the overrides to remember; without, nothing is
+/// With the ids of the containers that are set to host mode, the overrides and the bind mounts to remember; without, nothing is
 /// remembered any more.
 fn configure(
     args: &Args,
     observed: &Observed,
     after: Option<String>,
     stamp: &str,
-    remember: Option<(Vec<String>, Vec<Override>)>,
+    remember: Option<(Vec<String>, Vec<Override>, Vec<BindMount>)>,
 ) -> Configure {
     let backup = args.backup && observed.config.is_some() && after != observed.config;
     Configure {
@@ -276,12 +310,13 @@ fn configure(
         after: after.clone(),
         backup: backup.then(|| host::files::backup_path(&args.config_file, stamp)),
         record_before: observed.record.clone(),
-        record_after: remember.map(|(host_mode, overrides)| Record {
+        record_after: remember.map(|(host_mode, overrides, bind_mounts)| Record {
             config_file: args.config_file.clone(),
             original: observed.config.clone(),
             written: after,
             host_mode,
             overrides,
+            bind_mounts,
         }),
     }
 }

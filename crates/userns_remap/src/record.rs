@@ -1,7 +1,7 @@
 //! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte, and which
 //! containers it set to stay in the host's user namespace.
 
-use crate::paths::STATE;
+use crate::{bind_mounts::BindMount, paths::STATE};
 use anyhow::{Context, Result};
 use host::files;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub struct Record {
     /// The compose overrides that were written.
     #[serde(default)]
     pub overrides: Vec<Override>,
+    /// What was made of bind mounts.
+    #[serde(default)]
+    pub bind_mounts: Vec<BindMount>,
 }
 
 /// One compose override.

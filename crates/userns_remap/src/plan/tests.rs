@@ -111,6 +111,7 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         written: observed.config.clone(),
         host_mode: vec![],
         overrides: vec![],
+        bind_mounts: vec![],
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);
