@@ -138,6 +138,45 @@ options:
     type: list
     elements: path
     default: []
+  bind_mounts:
+    description:
+      - How the directories of the host that containers mount are prepared for remapped containers, by their path. It
+        is done while nothing runs, as a part of the change, and taken back with it.
+      - V(shift) gives everything in the directory the owners of remapped containers on disk. B(What else of the host
+        uses it loses its access.) O(state=disabled) gives the owners back, those of new files too.
+      - V(idmap) leaves the owners on disk, and shows the directory, or a single file, with other owners, now and at
+        every boot. The host's root can then make nothing new in it. It has to lie below a directory that only root
+        may enter. What it needs and what it means is in the collection's C(docs/idmapped-mounts.md).
+      - V(leave) does nothing to this path, and says that this is meant. It says nothing of other paths in it.
+      - V(auto) leaves what is the system's, uses V(idmap) for single files, for work trees of git and for what
+        programs of the host use, and V(shift) for all else.
+      - A dictionary instead of the strategy's name holds C(strategy) (V(auto) if not set), and C(unmapped),
+        C(immutable), C(outside_links), C(allow_dangerous_path) and C(allow_exposed_path), as the options of
+        M(bulkhead.hosts.volume_rechown) with these names. They are for a path that is named, and remembered for the
+        way back.
+      - A path that does not exist, that no container mounts, that a container mounts which stays in the host's user
+        namespace, that lies in another one named or in the data root, that belongs to the system or holds somebody's
+        home, that has mounts in it or ids outside the range, or that is prepared already, is refused before anything
+        stops. V(leave) is possible for nearly all of them.
+      - A volume of the local driver that mounts a directory (C(o=bind), C(device=PATH)) counts as a bind mount of it,
+        and has to be named. One that mounts a share or a disk is refused unless its name or its device is named here
+        with V(leave).
+      - On an engine that is remapped already nothing can be prepared, and a path that was not is refused.
+    type: dict
+    default: {}
+  other_bind_mounts:
+    description:
+      - What becomes of bind mounts that O(bind_mounts) does not name, and that containers could not read or write as
+        they are.
+      - V(warn) names them. V(refuse) refuses the change. V(auto) prepares them as V(auto) does in O(bind_mounts), and
+        refuses what it cannot.
+      - Whether a container could is judged by the mounted directory itself, not by what is in it.
+    type: str
+    choices:
+      - warn
+      - refuse
+      - auto
+    default: warn
   config_file:
     description:
       - The engine's configuration file. It is merged, never overwritten. Other keys and their
@@ -169,8 +208,7 @@ notes:
   - So are containers that stopping would delete (C(--rm)), storage drivers other than C(overlay2),
     engines from snap, rootless engines, and data roots or volumes that are links or mounts of their
     own.
-  - Bind mounts lie outside the data root and keep their owners. Shift them with
-    M(bulkhead.hosts.volume_rechown), or use the role P(bulkhead.hosts.docker_userns#role).
+  - Bind mounts lie outside the data root and keep their owners unless O(bind_mounts) says otherwise.
   - The executable also runs by hand on the host, see C(userns_remap --help).
 seealso:
   - module: bulkhead.hosts.volume_rechown
@@ -210,6 +248,18 @@ EXAMPLES = r"""
   bulkhead.hosts.userns_remap:
     state: disabled
     discard_new_data: true
+
+- name: Containers run in a user namespace, and go on with the host's directories they mount
+  bulkhead.hosts.userns_remap:
+    state: enabled
+    bind_mounts:
+      /srv/www: shift
+      /srv/private/mail: idmap
+      /srv/archive:
+        strategy: shift
+        immutable: lift
+      backup-share: leave
+    other_bind_mounts: refuse
 
 - name: Containers run as they did before, with what they wrote meanwhile
   bulkhead.hosts.userns_remap:
@@ -335,6 +385,21 @@ shifted:
     set_ids: 24
     hard_links: 3
     seconds: 0.4
+bind_mounts:
+  description: What was decided of each bind mount, or was taken back.
+  returned: changed
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The path, or the name or device of a volume.
+      type: str
+    strategy:
+      description: V(shift), V(idmap) or V(leave).
+      type: str
+  sample:
+    - path: /srv/www
+      strategy: shift
 downtime_seconds:
   description: Seconds from the stop of the first container to the last one's coming back.
   returned: changed
@@ -373,6 +438,8 @@ def main():
             discard_new_data=dict(type='bool', default=False),
             host_mode=dict(type='list', elements='str', default=[]),
             compose_projects=dict(type='list', elements='path', default=[]),
+            bind_mounts=dict(type='dict', default={}),
+            other_bind_mounts=dict(type='str', choices=['warn', 'refuse', 'auto'], default='warn'),
             config_file=dict(type='path', default='/etc/docker/daemon.json'),
             backup=dict(type='bool', default=False),
             timeout=dict(type='int', default=120),

@@ -56,6 +56,23 @@ pub fn link(of: &str, relation: &str, unit: &str) -> PathBuf {
     Path::new(UNITS).join(format!("{of}.{relation}")).join(unit)
 }
 
+/// A path as a word of a unit file.
+///
+/// # Errors
+/// When it has letters that no unit can name.
+pub fn quoted(path: &Path) -> Result<String> {
+    let text = path.to_str().filter(|text| {
+        !text.contains(|letter: char| letter.is_control() || matches!(letter, '"' | '\\'))
+    });
+    let text = text.with_context(|| {
+        format!(
+            "{} has letters in it that a systemd unit cannot name",
+            path.display()
+        )
+    })?;
+    Ok(format!("\"{}\"", text.replace('%', "%%")))
+}
+
 /// Makes a link to the unit file of the same name, or puts right one that is there.
 ///
 /// # Errors

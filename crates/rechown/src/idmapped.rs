@@ -5,7 +5,7 @@
 
 use crate::{IdMaps, Owner, sys};
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, openat, statat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat},
     io::Errno,
     mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount},
 };
@@ -23,7 +23,7 @@ const OVERFLOW: u32 = 65_534;
 pub enum Error {
     /// The kernel is older than Linux 5.12.
     OldKernel,
-    /// The file system of the directory cannot be idmapped, or not by this kernel.
+    /// The file system of the tree cannot be idmapped, or not by this kernel.
     Unsupported(PathBuf),
     /// The directory is on a mount that is idmapped already.
     Mapped(PathBuf),
@@ -52,7 +52,7 @@ pub enum Error {
 pub struct View(OwnedFd);
 
 impl View {
-    /// Makes one of the directory `source` alone, without what is mounted below it, by `maps`, which are those
+    /// Makes one of the directory or file `source` alone, without what is mounted below it, by `maps`, which are those
     /// of the user namespace that `namespace` is a descriptor of (`/proc/PID/ns/user`). Set-user-id programs
     /// and devices are without effect on it. Changes nothing that others can see.
     ///
@@ -85,7 +85,7 @@ impl View {
         })
     }
 
-    /// Mounts it on the directory `place`, which may be its source.
+    /// Mounts it on `place`, which is a directory or a file as the source is, and may be the source.
     ///
     /// # Errors
     /// With the kernel's word.
@@ -132,8 +132,13 @@ pub fn owner_beneath(place: &Path) -> Result<Option<Owner>, Error> {
 }
 
 fn open(at: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(at, path, flags, Mode::empty())
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = openat(at, path, flags, Mode::empty())?;
+    // With O_PATH the link itself is opened.
+    match FileType::from_raw_mode(fstat(&opened)?.st_mode) {
+        FileType::Symlink => Err(Errno::LOOP),
+        _ => Ok(opened),
+    }
 }
 
 fn owner(directory: &OwnedFd, path: &Path) -> Result<Owner, Error> {

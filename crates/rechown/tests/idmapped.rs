@@ -8,7 +8,10 @@ use rechown::{
 };
 use std::{
     fs::{self, File},
-    os::{fd::AsFd, unix::fs::chown},
+    os::{
+        fd::AsFd,
+        unix::fs::{chown, symlink},
+    },
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -70,12 +73,17 @@ fn a_view_whose_namespace_has_other_maps_is_an_error() {
 }
 
 #[test]
-fn a_file_system_that_cannot_and_a_file_are_errors() {
+fn a_file_system_that_cannot_and_a_symbolic_link_are_errors_and_a_file_is_not() {
     let cannot = view("/proc/sys".as_ref(), "0:100000:10").unwrap_err();
     assert!(matches!(cannot, Error::Unsupported(path) if path == Path::new("/proc/sys")));
-    let file = view("/etc/passwd".as_ref(), "0:100000:10").unwrap_err();
+    let tree = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (file, link) = (tree.path().join("file"), tree.path().join("link"));
+    fs::write(&file, "").unwrap();
+    symlink(&file, &link).unwrap();
+    assert!(view(&file, "0:100000:10").is_ok());
+    let link = view(&link, "0:100000:10").unwrap_err();
     assert!(
-        file.to_string()
-            .starts_with("cannot open /etc/passwd: Not a directory")
+        link.to_string()
+            .ends_with("link: Too many levels of symbolic links (os error 40)")
     );
 }

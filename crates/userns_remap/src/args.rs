@@ -1,9 +1,13 @@
 //! What the user asks for. The only place that names options.
 
+mod wish;
+
 use ansible_module::{Kind, Opt, Spec};
 use serde::Deserialize;
-use serde_json::Value;
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub use wish::{How, OrKeep, Others, Wish};
 
 /// The options, as plan and apply see them.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,6 +22,10 @@ pub struct Args {
     pub host_mode: Vec<String>,
     /// Directories.
     pub compose_projects: Vec<PathBuf>,
+    /// By path, or by a volume's name or device.
+    #[serde(deserialize_with = "wish::by_path")]
+    pub bind_mounts: BTreeMap<String, Wish>,
+    pub other_bind_mounts: Others,
     pub config_file: PathBuf,
     pub backup: bool,
     /// Seconds.
@@ -69,6 +77,17 @@ pub fn spec() -> Spec {
             Opt::list("compose_projects", Kind::Path)
                 .default(Value::Array(vec![]))
                 .help("Directories of compose projects whose override files set what needs it to the host's user namespace"),
+        )
+        .option(
+            Opt::dict("bind_mounts")
+                .default(json!({}))
+                .help("How each bind mount is prepared: shift, idmap, leave or auto, by path"),
+        )
+        .option(
+            Opt::str("other_bind_mounts")
+                .choices(["warn", "refuse", "auto"])
+                .default("warn")
+                .help("What becomes of bind mounts that are not named and need to be prepared"),
         )
         .option(
             Opt::bool("backup")

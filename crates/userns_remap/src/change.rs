@@ -1,6 +1,7 @@
 //! One direction of the change as steps, from one root to the other. Pure.
 
 use crate::{
+    bind_mounts::Binds,
     kept,
     layout::ASIDE,
     layout::Keep,
@@ -11,7 +12,10 @@ use crate::{
 };
 use host::docker::Container;
 use idmap::IdMaps;
-use std::path::{Path, PathBuf};
+use std::{
+    iter,
+    path::{Path, PathBuf},
+};
 
 /// What becomes of the data of the root in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,7 @@ pub struct Change<'a> {
     pub before: IdMaps,
     pub after: IdMaps,
     pub keep: Keep,
+    pub binds: &'a Binds,
     pub carry: Carry,
     /// The ids of containers that are set to stay in the host's user namespace on the way there, and not to
     /// any more on the way back.
@@ -51,6 +56,28 @@ pub struct Shift {
     pub direction: Direction,
 }
 
+fn direction(before: &IdMaps, after: &IdMaps) -> Direction {
+    let plain = IdMaps::identity();
+    match (*before == plain, *after == plain) {
+        (true, _) => Direction::ToRemapped,
+        (false, true) => Direction::ToPlain,
+        (false, false) => Direction::Between,
+    }
+}
+
+/// What is done to the ids on the disk.
+pub fn moved(before: &IdMaps, after: &IdMaps) -> IdMaps {
+    let moved = after.compose(&before.invert());
+    match direction(before, after) {
+        // What the host itself wrote among the containers' files stays the host's.
+        Direction::Between => IdMaps {
+            uid: moved.uid.with_identity(&before.uid),
+            gid: moved.gid.with_identity(&before.gid),
+        },
+        Direction::ToRemapped | Direction::ToPlain => moved,
+    }
+}
+
 impl Change<'_> {
     /// The trees whose ids have to be looked at before anything stops.
     pub fn shift(&self) -> Option<Shift> {
@@ -64,25 +91,11 @@ impl Change<'_> {
     }
 
     fn direction(&self) -> Direction {
-        let plain = IdMaps::identity();
-        match (self.before == plain, self.after == plain) {
-            (true, _) => Direction::ToRemapped,
-            (false, true) => Direction::ToPlain,
-            (false, false) => Direction::Between,
-        }
+        direction(&self.before, &self.after)
     }
 
-    /// What is done to the ids on the disk.
     fn maps(&self) -> IdMaps {
-        let moved = self.after.compose(&self.before.invert());
-        match self.direction() {
-            // What the host itself wrote among the containers' files stays the host's.
-            Direction::Between => IdMaps {
-                uid: moved.uid.with_identity(&self.before.uid),
-                gid: moved.gid.with_identity(&self.before.gid),
-            },
-            Direction::ToRemapped | Direction::ToPlain => moved,
-        }
+        moved(&self.before, &self.after)
     }
 
     /// Guard, `first`, stop, convert, configure, start, see that all is well.
@@ -99,7 +112,10 @@ impl Change<'_> {
             .cloned()
             .collect();
         let guard = Step::Guard {
-            needs: vec![observed.data_root.clone()],
+            needs: iter::once(observed.data_root.as_path())
+                .chain(self.binds.paths())
+                .map(Path::to_owned)
+                .collect(),
         };
         let mut steps = vec![guard];
         steps.extend(first);
@@ -107,6 +123,7 @@ impl Change<'_> {
         steps.extend(self.stop(running.clone(), idle.clone(), units.clone()));
         steps.extend(self.set_aside());
         steps.extend(self.convert());
+        steps.extend(self.binds.steps());
         steps.push(Step::Configure(Box::new(configure)));
         steps.extend(self.use_copy());
         steps.extend([

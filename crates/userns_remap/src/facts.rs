@@ -53,6 +53,7 @@ pub fn sources<'w>(
             uid: meta.uid(),
             gid: meta.gid(),
             mode: meta.mode() & 0o7777,
+            is_file: !meta.is_dir(),
             in_git: path.ancestors().any(|above| above.join(".git").exists()),
             users: vec![],
         };

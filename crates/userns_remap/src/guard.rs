@@ -20,12 +20,12 @@ fn wants() -> [PathBuf; 2] {
     ]
 }
 
-fn early(executable: &Path, needs: &[PathBuf]) -> String {
+fn early(executable: &Path, needs: &[PathBuf]) -> Result<String> {
     let needs: Vec<_> = needs
         .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    format!(
+        .map(|path| boot::quoted(path))
+        .collect::<Result<_>>()?;
+    Ok(format!(
         "[Unit]\n\
          Description=Undo an interrupted change of the container engine's data\n\
          DefaultDependencies=no\n\
@@ -40,7 +40,7 @@ fn early(executable: &Path, needs: &[PathBuf]) -> String {
          TimeoutStartSec=infinity\n",
         needs.join(" "),
         executable.display()
-    )
+    ))
 }
 
 fn late(executable: &Path) -> String {
@@ -71,7 +71,7 @@ pub fn install(needs: &[PathBuf]) -> Result<()> {
             0o644,
         )?;
     }
-    let early = early(&executable, needs);
+    let early = early(&executable, needs)?;
     files::write_atomic(&boot::unit(EARLY), early.as_bytes(), 0o644)?;
     let late = late(&executable);
     files::write_atomic(&boot::unit(LATE), late.as_bytes(), 0o644)?;

@@ -1,7 +1,7 @@
 //! The module that only tells: observe and plan, without apply.
 
 use crate::{
-    args::{self, Args, CarryOver, State},
+    args::{self, Args, CarryOver, Others, State},
     config, facts, layout,
     observe::{self, Observed},
     plan, present, range, references, remap,
@@ -15,7 +15,7 @@ use idmap::IdMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -66,6 +66,8 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         discard_new_data: false,
         host_mode: vec![],
         compose_projects: vec![],
+        bind_mounts: BTreeMap::new(),
+        other_bind_mounts: Others::Warn,
         config_file: wanted.config_file,
         backup: false,
         timeout: 0,

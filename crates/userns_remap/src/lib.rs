@@ -4,9 +4,11 @@
 
 mod apply;
 mod args;
+mod bind_mounts;
 mod change;
 mod config;
 mod copying;
+mod device;
 mod facts;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

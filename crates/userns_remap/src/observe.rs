@@ -1,5 +1,7 @@
 //! What is there. Reads the host and changes nothing.
 
+mod trees;
+
 use crate::{
     args::Args,
     config,
@@ -33,6 +35,8 @@ use std::{
 
 /// The engine's feature that keeps images in containerd rather than in the data root.
 const CONTAINERD_STORE: &str = "containerd-snapshotter";
+pub use self::trees::{Tree, survey as survey_bind_mounts};
+use self::trees::{named, paths, workloads};
 
 /// The host as plan sees it.
 #[derive(Clone)]
@@ -75,6 +79,10 @@ pub struct Observed {
     pub layers: BTreeMap<String, String>,
     /// What the containers mount and hold.
     pub facts: Facts,
+    /// What is at the paths that are mounted or named, by path as written; what is missing does not exist.
+    pub trees: BTreeMap<PathBuf, Tree>,
+    /// Everybody's home directory.
+    pub homes: Vec<PathBuf>,
     /// What an earlier `enabled` left for the way back.
     pub record: Option<Record>,
     /// The compose projects that the operator names.
@@ -127,7 +135,7 @@ impl Observed {
     }
 
     pub fn workloads(&self) -> Vec<Workload> {
-        workloads(&self.containers)
+        workloads(&self.containers, &self.volumes)
     }
 
     /// The data root in use now.
@@ -151,6 +159,9 @@ pub fn host(args: &Args) -> Result<Observed> {
     let containers = docker::containers()?;
     let engine_root = info.docker_root_dir.clone();
     let record = Record::load(&args.config_file)?;
+    let volumes = docker::volumes()?;
+    let mut mounting = workloads(&containers, &volumes);
+    mounting.push(named(args));
     Ok(Observed {
         ids: ids(&args.user)?,
         in_use: remapped
@@ -162,10 +173,12 @@ pub fn host(args: &Args) -> Result<Observed> {
         irregular: irregular(&data_root, &engine_root)?,
         closed: closed(&data_root)?,
         layers: layers(&engine_root, &containers),
-        facts: facts::gather(&workloads(&containers), &containers, &engine_root)?,
+        facts: facts::gather(&mounting, &containers, &engine_root)?,
+        trees: self::trees::of(paths(&mounting, &volumes, record.as_ref()))?,
+        homes: ::trees::guard::homes()?,
         images: docker::images()?,
         networks: docker::networks()?,
-        volumes: docker::volumes()?,
+        volumes,
         plugins: docker::plugins()?,
         active_units: active_units()?,
         dependents: dependents()?,
@@ -416,8 +429,4 @@ fn layers(engine_root: &Path, containers: &[Container]) -> BTreeMap<String, Stri
         .iter()
         .filter_map(|container| Some((container.id.clone(), layer(&container.id)?)))
         .collect()
-}
-
-fn workloads(containers: &[Container]) -> Vec<Workload> {
-    containers.iter().map(Workload::of_container).collect()
 }

@@ -3,7 +3,8 @@
 mod reassign;
 
 use crate::{
-    args::{Args, CarryOver, State},
+    args::{Args, CarryOver, Others, State},
+    bind_mounts::{self, Binds},
     change::{Carry, Change, Shift},
     config, copying, kept, layout,
     observe::Observed,
@@ -11,7 +12,7 @@ use crate::{
     range::{self, Choice},
     record::{Kept, Record},
     refuse,
-    step::{Configure, Step},
+    step::{Configure, Direction, Step},
     users,
     verdict::{self, Finding},
     workload::Workload,
@@ -33,6 +34,8 @@ pub struct Plan {
     pub data_root: PathBuf,
     /// The trees whose ids have to be looked at before anything stops.
     pub shift: Option<Shift>,
+    /// What becomes of bind mounts.
+    pub binds: Option<Binds>,
 }
 
 impl Plan {
@@ -95,15 +98,24 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     };
     plan.refusals.extend(refuse::closed(observed));
     let workloads = observed.workloads();
+    let mut found = vec![];
     match args.carry_over {
         CarryOver::InPlace | CarryOver::Copy => {
-            let found = verdict::findings(&workloads, &observed.facts, &choice.maps.uid);
-            found
-                .into_iter()
-                .for_each(|(workload, findings)| plan.take(workload, findings));
+            found = verdict::findings(&workloads, &observed.facts, &choice.maps.uid);
         }
         CarryOver::None => plan.take_stops(&workloads, observed),
     }
+    let decided = bind_mounts::decide(args, observed, &workloads, &choice.maps, &mut found);
+    plan.refusals.extend(decided.refusals);
+    plan.warnings.extend(decided.warnings);
+    found
+        .into_iter()
+        .for_each(|(workload, findings)| plan.take(workload, findings));
+    let binds = Binds {
+        mounts: decided.mounts,
+        maps: choice.maps.clone(),
+        direction: Direction::ToRemapped,
+    };
     let record = Record {
         config_file: args.config_file.clone(),
         original: observed.config.clone(),
@@ -112,6 +124,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         overrides: overrides.clone(),
         maps: Some(choice.maps.clone()),
         kept: (args.carry_over == CarryOver::Copy).then(|| Kept::of(observed)),
+        bind_mounts: binds.recorded(),
     };
     let configure = configure(args, observed, after, stamp, Some(record));
     let change = Change {
@@ -121,6 +134,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         before: IdMaps::identity(),
         after: choice.maps.clone(),
         keep: refuse::kept(observed),
+        binds: &binds,
         carry: match args.carry_over {
             CarryOver::InPlace => Carry::Move,
             CarryOver::Copy => Carry::Copy,
@@ -133,6 +147,12 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     }
     if change.carry != Carry::Nothing {
         plan.refusals.extend(refuse::carry_over(observed));
+        let decided = binds.mounts.iter().map(|(mount, _)| mount);
+        plan.refusals.extend(bind_mounts::volumes(
+            observed,
+            decided,
+            args.other_bind_mounts,
+        ));
         plan.refusals
             .extend(refuse::unknown(&observed.root, &observed.data_root));
         let name = target.file_name().unwrap_or_default().to_string_lossy();
@@ -145,6 +165,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
     plan.steps = change.steps(account.into_iter().chain(overrides), configure);
+    plan.binds = Some(binds);
     Ok(plan)
 }
 
@@ -166,6 +187,8 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     plan.refusals = refuse::engine(observed);
     plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
+    let (binds, gone) = bind_mounts::back(observed, &before.invert());
+    plan.warnings.extend(gone);
     let change = Change {
         observed,
         from: &from,
@@ -173,6 +196,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         before,
         after: IdMaps::identity(),
         keep: refuse::kept(observed),
+        binds: &binds,
         carry: match args.carry_over {
             _ if args.discard_new_data => Carry::FallBack,
             // The way back of a copy is a move: what came since the copy is nowhere else.
@@ -187,6 +211,10 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     match change.carry {
         Carry::Move | Carry::Copy => {
             plan.refusals.extend(refuse::carry_over(observed));
+            let left = bind_mounts::left_alone(args);
+            let decided = binds.mounts.iter().map(|(mount, _)| mount).chain(&left);
+            plan.refusals
+                .extend(bind_mounts::volumes(observed, decided, Others::Warn));
             let old = observed
                 .root
                 .iter()
@@ -202,6 +230,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
     plan.shift = change.shift();
     plan.steps = change.steps(overrides, configure);
+    plan.binds = Some(binds);
     Ok(plan)
 }
 

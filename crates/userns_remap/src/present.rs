@@ -3,6 +3,7 @@
 use crate::{
     apply::Context,
     args::{Args, State},
+    bind_mounts::BindMount,
     observe::Observed,
     plan::Plan,
     step::Step,
@@ -32,6 +33,11 @@ pub fn outcome(args: &Args, observed: &Observed, plan: &Plan, done: Option<&Cont
             .returning("user", observed.ids.name.as_str())
             .returning("uid_map", extents(&maps.uid))
             .returning("gid_map", extents(&maps.gid));
+    }
+    if let Some(binds) = &plan.binds {
+        let one = |(mount, _): &(BindMount, _)| json!({"path": mount.path, "strategy": mount.prepared.name()});
+        let mounts: Value = binds.mounts.iter().map(one).collect();
+        outcome = outcome.returning("bind_mounts", mounts);
     }
     outcome.diff = diff(plan);
     match done {
@@ -192,6 +198,15 @@ fn describe(step: &Step) -> String {
                 "set containers to {whose} user namespace: {}",
                 ids.join(", ")
             )
+        }
+        Step::ShiftBindMount { path, .. } => format!("shift the owners of {}", path.display()),
+        Step::ShowBindMount { record, visible } => {
+            let owners = if *visible {
+                "other owners than on disk"
+            } else {
+                "its owners on disk"
+            };
+            format!("have {} show {owners}", record.path.display())
         }
         Step::Configure(change) => format!("write {}", change.path.display()),
         Step::Release => "let the engine start".to_owned(),

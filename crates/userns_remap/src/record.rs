@@ -1,7 +1,7 @@
 //! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte, and which
 //! containers it set to stay in the host's user namespace.
 
-use crate::paths::STATE;
+use crate::{bind_mounts::BindMount, paths::STATE};
 use anyhow::{Context, Result};
 use host::files;
 use idmap::IdMaps;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// What `enabled` changed beside the data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub config_file: PathBuf,
     /// `None` where there was no such file.
@@ -28,6 +28,9 @@ pub struct Record {
     /// The plain root, where the data was copied out of it.
     #[serde(default)]
     pub kept: Option<Kept>,
+    /// What was made of bind mounts.
+    #[serde(default)]
+    pub bind_mounts: Vec<BindMount>,
 }
 
 /// A plain root that stays where it is, out of the remapped engine's sight.

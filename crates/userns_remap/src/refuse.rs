@@ -2,6 +2,7 @@
 //! way out. Pure.
 
 use crate::{
+    device,
     layout::{KNOWN, Keep},
     observe::{Entry, Observed},
 };
@@ -77,23 +78,31 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
     found.extend(observed.plugins.iter().map(|plugin| {
         format!("the engine plugin {plugin} is installed, whose files cannot be carried over; remove it first")
     }));
-    found.extend(observed.irregular.iter().map(|(path, what)| {
+    let mounted = devices(observed).map(|volume| {
+        observed
+            .engine_root()
+            .join("volumes")
+            .join(volume)
+            .join("_data")
+    });
+    let mounted: Vec<_> = mounted.collect();
+    let irregular = observed.irregular.iter();
+    let irregular = irregular.filter(|(path, _)| !mounted.contains(path));
+    found.extend(irregular.map(|(path, what)| {
         format!(
             "{} is {what}: a rename cannot carry it along",
             path.display()
         )
     }));
-    found.extend(observed.volumes.iter().filter_map(|volume| {
-        let device = volume.options.iter().flatten().find(|(key, _)| *key == "device");
-        match device {
-            _ if volume.driver != "local" => {
-                Some(format!("volume {} belongs to the driver {}, which keeps its data elsewhere", volume.name, volume.driver))
-            }
-            Some((_, device)) => {
-                Some(format!("volume {} is mounted from {device}, outside the data root; its owners would not be translated; use a plain volume", volume.name))
-            }
-            None => None,
-        }
+    let foreign = observed
+        .volumes
+        .iter()
+        .filter(|volume| volume.driver != "local");
+    found.extend(foreign.map(|volume| {
+        format!(
+            "volume {} belongs to the driver {}, which keeps its data elsewhere",
+            volume.name, volume.driver
+        )
     }));
     found.extend(
         observed
@@ -102,6 +111,13 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
             .flat_map(|container| mounts_inside(container, &observed.data_root)),
     );
     found
+}
+
+/// The names of volumes whose data lies elsewhere, and is mounted while a container runs.
+fn devices(observed: &Observed) -> impl Iterator<Item = &str> {
+    let volumes = observed.volumes.iter();
+    let devices = volumes.filter(|volume| device::of(volume).is_some());
+    devices.map(|volume| volume.name.as_str())
 }
 
 /// Entries of the data root that this version does not know, and so would not know how to carry.
@@ -154,7 +170,8 @@ fn mounts_inside(container: &Container, data_root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What keeps its owners: layers and volumes of containers that stay in the host's namespace.
+/// What keeps its owners: layers and volumes of containers that stay in the host's namespace, and volumes whose data
+/// lies elsewhere.
 pub fn kept(observed: &Observed) -> Keep {
     let host_mode = |container: &&Container| container.host_config.userns_mode == "host";
     let containers: Vec<_> = observed.containers.iter().filter(host_mode).collect();
@@ -162,7 +179,10 @@ pub fn kept(observed: &Observed) -> Keep {
         .iter()
         .filter_map(|container| observed.layers.get(&container.id));
     let mounts = containers.iter().flat_map(|container| &container.mounts);
-    let volumes: BTreeSet<_> = mounts.filter_map(|mount| mount.name.clone()).collect();
+    let volumes: BTreeSet<_> = mounts
+        .filter_map(|mount| mount.name.clone())
+        .chain(devices(observed).map(str::to_owned))
+        .collect();
     Keep {
         layers: layers.cloned().collect(),
         volumes: volumes.into_iter().collect(),
@@ -254,15 +274,23 @@ mod tests {
     }
 
     #[test]
-    fn data_outside_the_data_root_is_refused_by_name() {
+    fn what_lies_elsewhere_is_refused_by_name_or_not_taken_for_the_engine_s() {
         let with = |options| changed(|o| o.volumes.push(volume("nfs", options)));
-        assert_one(
-            &all(&with(
-                json!({"type": "none", "device": "/srv/x", "o": "bind"}),
-            )),
-            &["nfs", "/srv/x"],
-        );
         assert!(all(&with(json!({"o": "size=1m"}))).is_empty());
+        // What it mounts there while a container runs is none of the data root's.
+        let mounted = changed(|o| {
+            let bind = json!({"type": "none", "device": "/srv/x", "o": "bind"});
+            o.volumes = vec![volume("bound", bind)];
+            let data = |name: &str| {
+                Path::new("/var/lib/docker/volumes")
+                    .join(name)
+                    .join("_data")
+            };
+            let mounts = ["bound", "data"].map(|name| (data(name), "a mount of its own"));
+            o.irregular.extend(mounts);
+        });
+        assert_one(&all(&mounted), &["volumes/data/_data", "mount of its own"]);
+        assert_eq!(kept(&mounted).volumes, ["bound"]);
         let link = changed(|o| {
             o.irregular
                 .push(("/var/lib/docker/volumes".into(), "a symbolic link"))

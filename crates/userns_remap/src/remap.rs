@@ -10,7 +10,10 @@ use crate::{
 };
 use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Context as _, Result, bail, ensure};
-use host::progress::{self, Now, Teller};
+use host::{
+    progress::{self, Now, Teller},
+    user_namespace,
+};
 use rechown::Sample;
 use std::{
     path::{Path, PathBuf},
@@ -19,6 +22,7 @@ use std::{
     time::Duration,
 };
 use transaction::{Recovery, Store};
+use trees::idmapped;
 
 /// How long the engine and the containers may take to come back after a reboot in the middle.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -29,11 +33,33 @@ pub fn main() -> ExitCode {
     if words.first().is_some_and(|word| word == "recover") {
         return recover_by_hand(words.get(1).is_some_and(|word| word == "--boot"));
     }
+    if let Some(done) = mount_by_unit(&words) {
+        return ended(done);
+    }
     Module::new(args::spec())
         .version(env!("CARGO_PKG_VERSION"))
         .log_invocation()
         .keep_result_at(Path::new(STATE).join("userns_remap.result.json"))
         .run(run)
+}
+
+/// What the unit of an idmapped mount calls, and the process that holds a user namespace for one.
+fn mount_by_unit(words: &[String]) -> Option<Result<()>> {
+    match words {
+        [word, record] if word == idmapped::MOUNT => Some(idmapped::mount_at_boot(record)),
+        [word] if word == user_namespace::HOLD => Some(user_namespace::hold()),
+        _ => None,
+    }
+}
+
+fn ended(done: Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// What the boot units call: `userns_remap recover [--boot]`.
@@ -101,7 +127,10 @@ fn tell(context: &Context, by_hand: bool) -> Teller {
     progress::tell("userns_remap", true, by_hand, move || {
         let doing = *step.lock().unwrap_or_else(PoisonError::into_inner);
         let meter = rechown::meter();
-        let metered = matches!((doing, meter.shifting), ("look", false) | ("shift", true));
+        let metered = matches!(
+            (doing, meter.shifting),
+            ("look", false) | ("shift" | "shift_bind_mount", true)
+        );
         Now {
             doing,
             entries: if metered { meter.entries } else { 0 },
@@ -146,6 +175,7 @@ fn prepare(args: &Args) -> Result<(observe::Observed, Plan)> {
     let mut plan = plan::plan(args, &observed, stamp.trim())?;
     if plan.refusals.is_empty() {
         survey(&mut plan)?;
+        observe::survey_bind_mounts(&mut plan)?;
     }
     match plan.refusals.as_slice() {
         [] => Ok((observed, plan)),

@@ -1,7 +1,7 @@
 //! Containers and hosts as the tests of the pure rooms need them.
 
 use crate::{
-    args::{Args, CarryOver, State},
+    args::{Args, CarryOver, Others, State},
     observe::{Entry, Ids, Observed},
     step::Inventory,
     verdict::Facts,
@@ -56,6 +56,8 @@ pub fn args(state: State) -> Args {
         discard_new_data: false,
         host_mode: vec![],
         compose_projects: vec![],
+        bind_mounts: BTreeMap::new(),
+        other_bind_mounts: Others::Warn,
         config_file: "/etc/docker/daemon.json".into(),
         backup: false,
         timeout: 120,
@@ -109,6 +111,8 @@ pub fn plain() -> Observed {
         closed: vec![],
         layers: BTreeMap::from([("web-id".to_owned(), "layer-of-web".to_owned())]),
         facts: Facts::default(),
+        trees: BTreeMap::new(),
+        homes: vec!["/root".into()],
         record: None,
         projects: vec![],
         overrides: BTreeMap::new(),

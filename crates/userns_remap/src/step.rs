@@ -88,6 +88,19 @@ pub enum Step {
         containers: Vec<String>,
         host: bool,
     },
+    /// Translate the owners of a directory of the host that containers mount.
+    ShiftBindMount {
+        path: PathBuf,
+        maps: IdMaps,
+        policy: Policy,
+        /// The name of its journal.
+        journal: String,
+    },
+    /// Have a bind mount's source show other owners than it has on disk, now and at every boot, or not any more.
+    ShowBindMount {
+        record: trees::idmapped::Record,
+        visible: bool,
+    },
     /// Change daemon.json, and remember or forget what it was.
     Configure(Box<Configure>),
     /// The data is whole again: the engine may start.
@@ -231,6 +244,8 @@ impl Step {
             Step::Shift { .. } => "shift",
             Step::RewriteContainers { .. } => "rewrite_containers",
             Step::SetHostMode { .. } => "set_host_mode",
+            Step::ShiftBindMount { .. } => "shift_bind_mount",
+            Step::ShowBindMount { .. } => "show_bind_mount",
             Step::Configure(_) => "configure",
             Step::Release => "release",
             Step::StartEngine { .. } => "start_engine",

@@ -74,6 +74,8 @@ pub struct Source {
     pub gid: u32,
     /// Permission bits.
     pub mode: u32,
+    /// It is no directory.
+    pub is_file: bool,
     /// It lies in a work tree of git, whose updates make files anew as whoever runs them.
     pub in_git: bool,
     /// Programs of the host, outside of any container, that use it.
@@ -123,6 +125,13 @@ const LOST: [(&str, &str); 15] = [
     ("SYS_TIME", "setting the clock"),
     ("WAKE_ALARM", "waking the machine"),
 ];
+
+/// The names of those that stay, or have to stay, in the host's user namespace.
+pub fn bound(workloads: &[Workload]) -> Vec<String> {
+    bound::of(workloads).into_keys().collect()
+}
+
+pub use mounts::recommended;
 
 /// What is to be said of each workload, in their order, if containers get `uids`.
 pub fn findings<'w>(

@@ -20,16 +20,15 @@ use plan::Plan;
 use rechown::Progress;
 use std::{path::Path, process::ExitCode};
 use transaction::Store;
-
-/// Everything we keep on a host.
-const STATE: &str = "/var/lib/bulkhead";
-/// The journals, one a tree.
-const RECORDS: &str = "/var/lib/bulkhead/rechown";
+use trees::{
+    guard,
+    records::{JOURNALS, STATE},
+};
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [idmapped::MOUNT, record] => idmapped::mount_at_boot(record),
+        [trees::idmapped::MOUNT, record] => trees::idmapped::mount_at_boot(record),
         [user_namespace::HOLD] => user_namespace::hold(),
         _ => return module(),
     };
@@ -113,7 +112,7 @@ fn change(args: &Args, invocation: &mut Invocation) -> Result<Outcome, Failure> 
         return idmapped::change(args, &tree, maps(args)?, invocation).map_err(refuse);
     }
     let (tree, plan) = prepare(args).map_err(refuse)?;
-    let report = apply::run(&plan, &tree, args.policy(), RECORDS.as_ref())
+    let report = apply::run(&plan, &tree, args.policy(), JOURNALS.as_ref())
         .map_err(|error| present::failure(error, apply::is_half_done(&tree)))?;
     for warning in present::warnings(&plan, &report) {
         invocation.warn(warning);
@@ -139,9 +138,9 @@ fn prepare(args: &Args) -> Result<(Tree, Plan)> {
 }
 
 fn tree(args: &Args) -> Result<Tree> {
-    let tree = observe::tree(&args.path, RECORDS.as_ref())?;
+    let tree = observe::tree(&args.path, JOURNALS.as_ref())?;
     if args.state != State::Restored {
-        plan::check_path(&tree.path, &observe::homes()?, args.allow_dangerous_path)?;
+        guard::check_path(&tree.path, &guard::homes()?, args.allow_dangerous_path)?;
     }
     Ok(tree)
 }
@@ -149,7 +148,7 @@ fn tree(args: &Args) -> Result<Tree> {
 /// What would mount a tree that is gone must not hold its services for ever.
 fn shown_tree(args: &Args) -> Result<Tree> {
     match args.state == State::Restored && !args.path.exists() {
-        true => Ok(observe::gone(&args.path, RECORDS.as_ref())),
+        true => Ok(observe::gone(&args.path, JOURNALS.as_ref())),
         false => tree(args),
     }
 }

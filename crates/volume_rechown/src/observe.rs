@@ -5,13 +5,11 @@ use anyhow::{Context, Result, bail};
 use host::accounts::{self, Account, Kind};
 use idmap::SubRange;
 use rechown::Record;
-use sha2::{Digest, Sha256};
 use std::{
-    fmt::Write,
     fs,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
+use trees::records::record_of;
 
 /// Docker's own account under `userns-remap: default`.
 const DOCKREMAP: &str = "dockremap";
@@ -71,17 +69,6 @@ pub fn ids(side: &Side) -> Result<Ids> {
     })
 }
 
-/// Everybody's home directory.
-pub fn homes() -> Result<Vec<PathBuf>> {
-    let bytes = fs::read("/etc/passwd").context("cannot read /etc/passwd")?;
-    let text = String::from_utf8_lossy(&bytes);
-    let homes = text.lines().filter_map(|line| line.split(':').nth(5));
-    Ok(homes
-        .filter(|home| home.starts_with('/'))
-        .map(|home| fs::canonicalize(home).unwrap_or_else(|_| home.into()))
-        .collect())
-}
-
 /// `state` is the directory with the records.
 pub fn tree(path: &Path, state: &Path) -> Result<Tree> {
     let context = || format!("cannot shift {}", path.display());
@@ -108,29 +95,9 @@ pub fn gone(path: &Path, state: &Path) -> Tree {
     }
 }
 
-/// The file in `state` for a tree. Its name is of fixed length: a path may be longer than a name can be.
-pub fn record_of(path: &Path, state: &Path) -> PathBuf {
-    let digest = Sha256::digest(path.as_os_str().as_bytes());
-    let mut name = String::new();
-    for byte in digest {
-        // Writing to a string cannot fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    state.join(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_path_has_a_journal_of_its_own() {
-        let state = Path::new("/var/lib/bulkhead/rechown");
-        let one = record_of("/srv/www".as_ref(), state);
-        assert_eq!(one.parent(), Some(state));
-        assert_eq!(one.file_name().unwrap().len(), 64);
-        assert_ne!(one, record_of("/srv/www2".as_ref(), state));
-    }
 
     #[test]
     fn podman_without_an_account_is_an_error() {

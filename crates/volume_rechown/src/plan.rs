@@ -4,7 +4,6 @@ use crate::{args::State, observe::Ids};
 use anyhow::{Context, Result, bail, ensure};
 use idmap::{IdMap, IdMaps};
 use rechown::{Policy, Progress, Record, Survey};
-use std::path::{Path, PathBuf};
 
 /// What will be done.
 #[derive(Debug)]
@@ -15,61 +14,6 @@ pub enum Plan {
     Shift(IdMaps),
     /// Take back the last shift, or finish doing so, by these maps; the policy is that of the undo.
     Undo(IdMaps, Policy),
-}
-
-/// Trees that are the kernel's, or hold our own records. Nobody may insist.
-const NEVER: [&str; 4] = ["/dev", "/proc", "/sys", "/var/lib/bulkhead"];
-
-/// Trees that are the system's from end to end.
-const SYSTEM: [&str; 9] = [
-    "/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/nix", "/sbin", "/usr",
-];
-
-/// Directories that hold much else beside what belongs to containers.
-const SHARED: [&str; 19] = [
-    "/home",
-    "/media",
-    "/mnt",
-    "/opt",
-    "/root",
-    "/run",
-    "/srv",
-    "/tmp",
-    "/var",
-    "/var/backups",
-    "/var/cache",
-    "/var/lib",
-    "/var/lib/containerd",
-    "/var/lib/containers",
-    "/var/lib/docker",
-    "/var/log",
-    "/var/mail",
-    "/var/spool",
-    "/var/tmp",
-];
-
-/// Refuses directories that belong to the host or to a person, unless they are insisted on.
-pub fn check_path(path: &Path, homes: &[PathBuf], insisted: bool) -> Result<()> {
-    let lies_in = |trees: &[&str]| trees.iter().any(|tree| path.starts_with(tree));
-    ensure!(
-        path != Path::new("/") && !lies_in(&NEVER),
-        "{} belongs to the system and is never shifted",
-        path.display()
-    );
-    let shared = SHARED.iter().any(|directory| path == Path::new(directory));
-    let home = path.parent() == Some(Path::new("/home"))
-        || homes.iter().any(|home| home.starts_with(path));
-    let whose = match (lies_in(&SYSTEM) || shared, home) {
-        (true, _) => "belongs to the system",
-        (_, true) => "is, or holds, somebody's home",
-        _ => return Ok(()),
-    };
-    ensure!(
-        insisted,
-        "{} {whose}; name the directory that the containers use, or insist with allow_dangerous_path",
-        path.display()
-    );
-    Ok(())
 }
 
 /// The maps between two sides.
@@ -186,43 +130,6 @@ mod tests {
         let maps = maps(&podman("a", 1000, 100_000), &podman("b", 1001, 165_536)).unwrap();
         assert_eq!(maps.uid.to_string(), "1000:1001:1,100000:165536:65536");
         assert_eq!(maps.gid.to_string(), "1001:1002:1,100000:165536:65536");
-    }
-
-    #[test]
-    fn directories_of_the_system_and_homes_are_refused_unless_insisted_on() {
-        let homes = ["/srv/people/ann".into(), "/".into()];
-        let check = |path: &str, insisted| check_path(path.as_ref(), &homes, insisted).is_ok();
-        for path in [
-            "/",
-            "/proc/1",
-            "/sys",
-            "/dev/shm",
-            "/var/lib/bulkhead/rechown",
-        ] {
-            assert!(!check(path, false) && !check(path, true), "{path}");
-        }
-        for path in [
-            "/etc",
-            "/etc/nginx",
-            "/usr/share/x",
-            "/var",
-            "/var/lib/docker",
-            "/home",
-            "/home/a",
-            "/srv/people",
-            "/srv/people/ann",
-        ] {
-            assert!(!check(path, false) && check(path, true), "{path}");
-        }
-        for path in [
-            "/srv/www",
-            "/home/a/data",
-            "/srv/people/ann/data",
-            "/var/lib/docker/volumes/v/_data",
-            "/etcetera",
-        ] {
-            assert!(check(path, false), "{path}");
-        }
     }
 
     fn record(progress: Progress, map: &str) -> Record {

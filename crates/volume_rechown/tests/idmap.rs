@@ -60,7 +60,7 @@ fn a_unit_mounts_it_before_what_needs_it() {
     let unit = first["unit"].as_str().unwrap();
     let text = machine.sh(&format!("cat '/etc/systemd/system/{unit}'"));
     assert!(
-        text.contains("Before=a.service b.service shutdown.target"),
+        text.contains("Before=a.service b.service bulkhead-recover.service shutdown.target"),
         "{text}"
     );
     let traces = machine.traces();

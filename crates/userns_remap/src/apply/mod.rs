@@ -2,6 +2,7 @@
 
 mod account;
 mod aside;
+mod bind_mounts;
 mod configure;
 mod containers;
 mod convert;
@@ -182,6 +183,13 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             containers,
             host,
         } => convert::set_host_mode(engine_root, containers, *host),
+        Step::ShiftBindMount {
+            path,
+            maps,
+            policy,
+            journal,
+        } => bind_mounts::shift(path, maps, *policy, journal),
+        Step::ShowBindMount { record, visible } => bind_mounts::show(record, *visible),
         Step::Configure(change) => configure::apply(change),
         Step::Release => guard::release(),
         Step::StartEngine {
@@ -259,6 +267,8 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
             containers,
             host,
         } => convert::set_host_mode(engine_root, containers, !host)?,
+        Step::ShiftBindMount { path, journal, .. } => bind_mounts::unshift(path, journal)?,
+        Step::ShowBindMount { record, visible } => bind_mounts::show(record, !visible)?,
         Step::Configure(change) => configure::undo(change)?,
         Step::Release => guard::hold()?,
         Step::StartEngine { expected_root, .. } if !context.boot => engine::unstart(expected_root)?,

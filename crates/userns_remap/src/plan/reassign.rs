@@ -3,7 +3,8 @@
 use super::{Choice, Plan, account_step, configure, layout_root, masked, named, unconfigured};
 use crate::{
     args::{Args, CarryOver},
-    change::{Carry, Change},
+    bind_mounts,
+    change::{Carry, Change, moved},
     config,
     observe::Observed,
     range,
@@ -55,7 +56,7 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
     let (not_yet, unknown) = named(&args.host_mode, observed);
     let mut plan = Plan {
         data_root: observed.engine_root(),
-        refusals: unknown,
+        refusals: [unknown, bind_mounts::settled(args, observed)].concat(),
         ..Plan::default()
     };
     if !not_yet.is_empty() {
@@ -93,8 +94,11 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
     plan.data_root.clone_from(&to);
     plan.refusals.extend(refuse::engine(observed));
     plan.refusals.extend(refuse::closed(observed));
+    let (binds, shown) = bind_mounts::between(observed, moved(&before, &choice.maps));
+    plan.refusals.extend(shown);
     let change = Change {
         observed,
+        binds: &binds,
         from: &from,
         to: &to,
         before,
@@ -131,6 +135,7 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
     }
     plan.shift = change.shift();
     plan.steps = change.steps(account_step(observed, &choice), configure);
+    plan.binds = Some(binds);
     Ok(plan)
 }
 
@@ -142,17 +147,15 @@ fn record(
     maps: &IdMaps,
 ) -> Result<Record> {
     let former = observed.record.clone();
-    let (host_mode, overrides, kept) = former.map_or_else(Default::default, |record| {
-        (record.host_mode, record.overrides, record.kept)
-    });
-    Ok(Record {
+    let none = Record {
         config_file: args.config_file.clone(),
+        ..Record::default()
+    };
+    Ok(Record {
         original: unconfigured(observed)?,
         written: after,
-        host_mode,
-        overrides,
         maps: Some(maps.clone()),
-        kept,
+        ..former.unwrap_or(none)
     })
 }
 
@@ -161,7 +164,9 @@ mod tests {
     use super::*;
     use crate::{
         args::State,
+        bind_mounts::{BindMount, Prepared},
         plan::{plan, tests::STAMP},
+        record::Kept,
         samples::{args, container, entry, ids, remapped},
         step::Direction,
     };
@@ -169,6 +174,7 @@ mod tests {
     use idmap::subid::Subids;
     use serde_json::json;
     use std::path::Path;
+    use trees::idmapped;
 
     const B: &str = "/var/lib/docker/400000.500000";
 
@@ -255,12 +261,11 @@ mod tests {
             original: Some("{ }".to_owned()),
             written: observed.config.clone(),
             host_mode: vec!["vpn-id".to_owned()],
-            overrides: vec![],
-            maps: None,
             kept: Some(crate::record::Kept {
                 entries: vec!["volumes".to_owned()],
                 running: vec![],
             }),
+            ..Record::default()
         };
         observed.record = Some(first.clone());
         let kept = |observed: &Observed| {
@@ -283,6 +288,47 @@ mod tests {
         assert_eq!(
             kept(&observed).original.as_deref(),
             Some("{\n    \"b\": 2\n}\n")
+        );
+    }
+
+    #[test]
+    fn a_kept_root_and_shifted_bind_mounts_go_along_and_idmapped_ones_are_refused() {
+        let (args, mut observed) = to_shop();
+        let shifted = BindMount {
+            path: "/srv/a".into(),
+            prepared: Prepared::Shift(Direction::ToRemapped.policy()),
+        };
+        observed.root.push(entry("volumes"));
+        observed.record = Some(Record {
+            kept: Some(Kept {
+                entries: vec!["volumes".to_owned()],
+                running: vec![],
+            }),
+            bind_mounts: vec![shifted],
+            ..Record::default()
+        });
+        let steps = done(&args, &observed).steps;
+        assert!(!steps.iter().any(|step| step.name() == "set_aside"));
+        let by = steps.iter().find_map(|step| match step {
+            Step::ShiftBindMount { maps, .. } => Some(maps.uid.to_host(165_536)),
+            _ => None,
+        });
+        assert_eq!(by, Some(Some(400_000)));
+        let maps = maps("0:165536:65536", "0:165536:65536");
+        let shown = idmapped::Record {
+            path: "/srv/b".into(),
+            mount_at: "/srv/b".into(),
+            maps,
+            services: vec![],
+            executable: String::new(),
+        };
+        if let Some(record) = &mut observed.record {
+            record.bind_mounts[0].prepared = Prepared::Idmap(shown);
+        }
+        let refused = plan(&args, &observed, STAMP).unwrap().refusals;
+        assert!(
+            refused[0].contains("/srv/a is shown by an idmapped mount"),
+            "{refused:?}"
         );
     }
 
@@ -334,12 +380,8 @@ mod tests {
         assert_eq!(in_use(&observed).unwrap(), ours);
         observed.record = Some(Record {
             config_file: "/etc/docker/daemon.json".into(),
-            original: None,
-            written: None,
-            host_mode: vec![],
-            overrides: vec![],
             maps: Some(longer.clone()),
-            kept: None,
+            ..Record::default()
         });
         let said = in_use(&observed).unwrap_err().to_string();
         assert!(said.contains("start one"), "{said}");

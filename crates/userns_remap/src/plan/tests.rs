@@ -103,6 +103,7 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         overrides: vec![],
         maps: None,
         kept: None,
+        bind_mounts: vec![],
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);

@@ -50,25 +50,20 @@ pub fn prepare(
     if !source.users.is_empty() {
         reason += &format!("; used on the host by {}", source.users.join(", "));
     }
-    let shared = source.in_git || !source.users.is_empty() || !host_side.is_empty();
-    let strategy = if path == Path::new("/") || SYSTEM.iter().any(|system| path.starts_with(system))
-    {
-        Strategy::Leave
-    } else if shared || is_secret {
-        Strategy::Idmap
-    } else {
-        Strategy::Shift
+    let strategy = match recommended(path, source) {
+        Strategy::Shift if is_secret || !host_side.is_empty() => Strategy::Idmap,
+        strategy => strategy,
     };
     let remedy = match strategy {
         Strategy::Leave => "it is the system's: mount something else, or userns_mode: \"host\"",
         // In such a mount the host's root can make no file.
-        Strategy::Idmap if source.in_git || !source.users.is_empty() => {
+        Strategy::Idmap if is_shared(source) || !host_side.is_empty() => {
             "volume_rechown with strategy=idmap and a mount_at for the container: the host goes on with the path"
         }
         Strategy::Idmap => {
-            "volume_rechown with strategy=idmap: the owners on the disk stay as they are"
+            "name it in bind_mounts as idmap: the owners on the disk stay as they are"
         }
-        Strategy::Shift => "volume_rechown, while the container is stopped",
+        Strategy::Shift => "name it in bind_mounts as shift",
     };
     let verdict = if is_secret {
         Verdict::SecretUnreadable
@@ -80,6 +75,22 @@ pub fn prepare(
         strategy: Some(strategy),
         ..finding(verdict, reason, remedy)
     })
+}
+
+/// How a path is best prepared, where containers alone decide.
+pub fn recommended(path: &Path, source: &Source) -> Strategy {
+    if path == Path::new("/") || SYSTEM.iter().any(|system| path.starts_with(system)) {
+        Strategy::Leave
+    } else if is_shared(source) || source.is_file {
+        Strategy::Idmap
+    } else {
+        Strategy::Shift
+    }
+}
+
+/// The host uses it too.
+fn is_shared(source: &Source) -> bool {
+    source.in_git || !source.users.is_empty()
 }
 
 impl Source {

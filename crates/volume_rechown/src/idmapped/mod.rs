@@ -1,28 +1,22 @@
 //! The strategy that touches no inode: the tree is mounted so that it shows other owners, now and at every boot.
 
-mod apply;
-mod observe;
 mod plan;
 mod present;
-mod record;
-mod unit;
 
 use crate::{
     args::{Args, OrKeep, State},
-    observe::{Tree, homes},
-    plan::check_path,
+    observe::Tree,
 };
 use ansible_module::{Invocation, Outcome};
 use anyhow::{Context, Result, bail, ensure};
 use host::mounts;
 use idmap::IdMaps;
-use observe::Shown;
 use plan::Plan;
-use record::Record;
 use std::time::Instant;
-use unit::Unit;
-
-pub use unit::MOUNT;
+use trees::{
+    guard::{check_path, homes},
+    idmapped::{self, Record, Shown, Unit},
+};
 
 /// What was planned, and what for.
 struct Planned {
@@ -30,11 +24,6 @@ struct Planned {
     /// The mount that shall be, or the one that shall go.
     record: Option<Record>,
     found: plan::Found,
-}
-
-/// What the unit calls, with the name of the record.
-pub fn mount_at_boot(name: &str) -> Result<()> {
-    apply::mount(&Record::named(name)?)
 }
 
 /// Refuses what is shown by an idmapped mount to the other strategy, which would work on the ids seen.
@@ -82,10 +71,10 @@ pub fn change(
     if let Some(record) = record {
         match plan {
             Plan::Nothing => {}
-            Plan::Hide => apply::hide(record, is_shown)?,
+            Plan::Hide => idmapped::hide(record, is_shown)?,
             Plan::Show(_) => {
-                apply::show(record, found.record.as_ref(), is_shown)?;
-                let raw = apply::raw_copies(record)?;
+                idmapped::show(record, found.record.as_ref(), is_shown)?;
+                let raw = idmapped::raw_copies(record)?;
                 if !raw.is_empty() {
                     invocation.warn(format!(
                         "what is mounted on {} goes on to show the owners on disk until it is mounted again",
@@ -106,7 +95,7 @@ fn outcome(planned: Planned, tree: &Tree, since: Instant) -> Result<Outcome> {
     } = planned;
     let outcome = match record {
         Some(record) => {
-            let unit = Unit::of(&record, record::executable()?)?;
+            let unit = Unit::of(&record)?;
             present::outcome(&plan, &record, found.record.as_ref(), unit.name())
         }
         None => Outcome::new(false),
@@ -124,7 +113,7 @@ fn prepare(args: &Args, tree: &Tree, maps: Option<IdMaps>) -> Result<Planned> {
         tree.path.display()
     );
     let recorded = Record::of(&tree.path)?;
-    let shown = recorded.as_ref().map_or(Ok(Shown::No), observe::shown)?;
+    let shown = recorded.as_ref().map_or(Ok(Shown::No), idmapped::shown)?;
     let found = plan::Found {
         record: recorded,
         shown,
@@ -134,7 +123,7 @@ fn prepare(args: &Args, tree: &Tree, maps: Option<IdMaps>) -> Result<Planned> {
         let plan = plan::hide(&found)?;
         let record = found.record.clone();
         if let (Some(record), Shown::Yes) = (&record, &found.shown) {
-            apply::check_unused(record)?;
+            idmapped::check_unused(record)?;
         }
         return Ok(Planned {
             plan,
@@ -146,25 +135,22 @@ fn prepare(args: &Args, tree: &Tree, maps: Option<IdMaps>) -> Result<Planned> {
 }
 
 fn prepare_show(wanted: Record, args: &Args, mut found: plan::Found) -> Result<Planned> {
-    ensure!(
-        observe::has_systemd(),
-        "systemd does not run this machine: the mount could not be made again at the next boot"
-    );
-    found.is_installed = Unit::of(&wanted, record::executable()?)?.is_installed()?;
+    idmapped::check_systemd()?;
+    found.is_installed = Unit::of(&wanted)?.is_installed()?;
     let shown = found.record.as_ref().filter(|_| found.shown == Shown::Yes);
-    let source = observe::source(&wanted.path, shown)?;
+    let source = idmapped::source(&wanted.path, shown)?;
     if !args.allow_exposed_path {
-        plan::check_exposure(&wanted, &source.ancestors)?;
+        idmapped::check_exposure(&wanted, &source.ancestors)?;
     }
     let plan = plan::show(&wanted, &found)?;
     if shown.is_none_or(|shown| !shown.shows_as(&wanted)) {
-        let is_mount = observe::mounted_at(&wanted.mount_at)?.is_some();
+        let is_mount = idmapped::mounted_at(&wanted.mount_at)?.is_some();
         let is_ours = shown.is_some_and(|shown| shown.mount_at == wanted.mount_at);
-        plan::check_place(&wanted.path, &wanted.mount_at, is_mount && !is_ours)?;
-        plan::check_source(&wanted, &source, args.unmapped == OrKeep::Keep)?;
+        idmapped::check_place(&wanted.path, &wanted.mount_at, is_mount && !is_ours)?;
+        idmapped::check_source(&wanted, &source, args.unmapped == OrKeep::Keep)?;
         match shown {
-            Some(shown) => apply::check_unused(shown)?,
-            None => drop(apply::view(&wanted)?),
+            Some(shown) => idmapped::check_unused(shown)?,
+            None => drop(idmapped::view(&wanted)?),
         }
     }
     Ok(Planned {
@@ -175,7 +161,7 @@ fn prepare_show(wanted: Record, args: &Args, mut found: plan::Found) -> Result<P
 }
 
 fn wanted(args: &Args, tree: &Tree, maps: Option<IdMaps>) -> Result<Record> {
-    let place = args.mount_at.as_deref().map(observe::directory);
+    let place = args.mount_at.as_deref().map(idmapped::directory);
     let mount_at = place.unwrap_or_else(|| Ok(tree.path.clone()))?;
     check_path(&mount_at, &homes()?, args.allow_dangerous_path)?;
     Ok(Record {
@@ -183,5 +169,6 @@ fn wanted(args: &Args, tree: &Tree, maps: Option<IdMaps>) -> Result<Record> {
         mount_at,
         maps: maps.context("map or from is needed")?,
         services: plan::services(args.services.as_ref(), args.to.as_ref())?,
+        executable: "volume_rechown".to_owned(),
     })
 }

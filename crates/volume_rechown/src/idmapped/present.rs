@@ -1,12 +1,10 @@
 //! What the user gets to see. Pure.
 
-use super::{
-    plan::{Plan, describe},
-    record::Record,
-};
+use super::plan::{Plan, describe};
 use ansible_module::{Diff, Outcome};
 use idmap::IdMap;
 use serde_json::Value;
+use trees::idmapped::Record;
 
 /// What was done, or would be; `record` is that of the mount which is, was or would be there.
 pub fn outcome(plan: &Plan, record: &Record, old: Option<&Record>, unit: &str) -> Outcome {

@@ -14,6 +14,7 @@ use std::{
 /// What is where a tree is to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
+    /// Nothing that is idmapped.
     No,
     /// As the record says.
     Yes,
@@ -24,8 +25,11 @@ pub enum Shown {
 /// A directory above a tree.
 #[derive(Debug)]
 pub struct Ancestor {
+    /// Its owner.
     pub uid: u32,
+    /// Its group.
     pub gid: u32,
+    /// Its permission bits, of type and all.
     pub mode: u32,
     /// Whether it has an ACL, which may let more in than the mode of its group tells.
     pub has_acl: bool,
@@ -36,6 +40,7 @@ pub struct Ancestor {
 pub struct Source {
     /// Its owner; unknown where our own mount hides it.
     pub owner: Option<Owner>,
+    /// The directories above, from the nearest one.
     pub ancestors: Vec<Ancestor>,
     /// What is mounted in it.
     pub mounts: Vec<PathBuf>,
@@ -44,6 +49,9 @@ pub struct Source {
 }
 
 /// The directory itself, without links on the way.
+///
+/// # Errors
+/// When it is no directory.
 pub fn directory(path: &Path) -> Result<PathBuf> {
     let context = || format!("cannot mount at {}", path.display());
     if !fs::symlink_metadata(path).with_context(context)?.is_dir() {
@@ -53,15 +61,21 @@ pub fn directory(path: &Path) -> Result<PathBuf> {
 }
 
 /// Whether systemd runs the machine.
+#[must_use]
 pub fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
+/// The version of the kernel that runs.
 pub fn kernel_release() -> String {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     release.trim().to_owned()
 }
 
+/// Whether the mount of a record is there.
+///
+/// # Errors
+/// When mounts cannot be read.
 pub fn shown(record: &Record) -> Result<Shown> {
     let Some(mount) = mounted_at(&record.mount_at)?.filter(|mount| mount.has("idmapped")) else {
         return Ok(Shown::No);
@@ -78,6 +92,9 @@ pub fn shown(record: &Record) -> Result<Shown> {
 }
 
 /// What is mounted on a directory.
+///
+/// # Errors
+/// When mounts cannot be read.
 pub fn mounted_at(place: &Path) -> Result<Option<Mount>> {
     if !place.exists() {
         return Ok(None);
@@ -104,7 +121,10 @@ fn owner(path: &Path) -> Result<Owner> {
     })
 }
 
-/// `shown` is the record of what is mounted now.
+/// A tree as it is on disk; `shown` is the record of what is mounted on it now.
+///
+/// # Errors
+/// With the path and what the system said.
 pub fn source(path: &Path, shown: Option<&Record>) -> Result<Source> {
     let ancestors = path.ancestors().skip(1).map(ancestor);
     let ancestors = ancestors.collect::<Result<_>>()?;

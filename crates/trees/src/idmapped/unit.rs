@@ -13,9 +13,14 @@ use std::{
 /// The subcommand that the unit calls, with the name of the record.
 pub const MOUNT: &str = "mount";
 
+/// What undoes an interrupted change of the engine at boot, mounts too: it must not find one half made.
+const RECOVERY: &str = "bulkhead-recover.service";
+
 /// How long it may take to start: the mount is there already, or made within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A unit, as it shall be.
+#[derive(Debug)]
 pub struct Unit {
     name: String,
     text: String,
@@ -24,7 +29,12 @@ pub struct Unit {
 }
 
 impl Unit {
-    pub fn of(record: &Record, executable: PathBuf) -> Result<Self> {
+    /// The one that a record needs.
+    ///
+    /// # Errors
+    /// When a path has letters that a unit cannot name, or nothing could be called at boot.
+    pub fn of(record: &Record) -> Result<Self> {
+        let executable = record.executable()?;
         let name = name(&record.path)?;
         let services = record.services.iter();
         let requires = services.map(|service| boot::link(service, "requires", &name));
@@ -39,11 +49,16 @@ impl Unit {
         })
     }
 
+    /// Its name.
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether all of it is in place as it shall be, with this executable.
+    ///
+    /// # Errors
+    /// With the path and what the system said.
     pub fn is_installed(&self) -> Result<bool> {
         let file = boot::unit(&self.name);
         let this = || fs::read("/proc/self/exe").context("cannot read /proc/self/exe");
@@ -54,7 +69,7 @@ impl Unit {
     }
 
     /// Puts it in place, and takes away what requires the `old` one alone.
-    pub fn install(&self, old: Option<&Self>) -> Result<()> {
+    pub(super) fn install(&self, old: Option<&Self>) -> Result<()> {
         boot::install_executable(&self.executable)?;
         files::write_atomic(&boot::unit(&self.name), self.text.as_bytes(), 0o644)?;
         for link in &self.links {
@@ -68,7 +83,7 @@ impl Unit {
     }
 
     /// Starts it, which with the mount in place shows that it can.
-    pub fn start(&self) -> Result<()> {
+    pub(super) fn start(&self) -> Result<()> {
         systemd::start(&[&self.name], TIMEOUT).with_context(|| {
             let said = systemd::journal_tail(&self.name, 5);
             format!("the unit {} does not start: {}", self.name, said.trim())
@@ -76,7 +91,7 @@ impl Unit {
     }
 
     /// What required it stays up while it stops, for the links are gone by then.
-    pub fn remove(&self) -> Result<()> {
+    pub(super) fn remove(&self) -> Result<()> {
         for link in &self.links {
             boot::remove_with_parent(link)?;
         }
@@ -91,7 +106,7 @@ impl Unit {
 }
 
 fn text(record: &Record, executable: &Path) -> Result<String> {
-    let path = quoted(&record.path)?;
+    let path = boot::quoted(&record.path)?;
     let services: String = (record.services.iter())
         .map(|service| format!("{service} "))
         .collect();
@@ -101,7 +116,7 @@ fn text(record: &Record, executable: &Path) -> Result<String> {
          DefaultDependencies=no\n\
          RequiresMountsFor={path} {} {}\n\
          After=local-fs.target\n\
-         Before={services}shutdown.target\n\
+         Before={services}{RECOVERY} shutdown.target\n\
          Conflicts=shutdown.target\n\
          StartLimitIntervalSec=0\n\n\
          [Service]\n\
@@ -109,25 +124,11 @@ fn text(record: &Record, executable: &Path) -> Result<String> {
          RemainAfterExit=yes\n\
          ExecStart={} {MOUNT} {}\n",
         path.trim_matches('"'),
-        quoted(&record.mount_at)?,
-        quoted(executable)?,
+        boot::quoted(&record.mount_at)?,
+        boot::quoted(executable)?,
         executable.display(),
         record.name()
     ))
-}
-
-/// As a word of a unit file.
-fn quoted(path: &Path) -> Result<String> {
-    let text = path.to_str().filter(|text| {
-        !text.contains(|letter: char| letter.is_control() || matches!(letter, '"' | '\\'))
-    });
-    let text = text.with_context(|| {
-        format!(
-            "{} has letters in it that a systemd unit cannot name",
-            path.display()
-        )
-    })?;
-    Ok(format!("\"{}\"", text.replace('%', "%%")))
 }
 
 /// The path in it is written as systemd-escape(1) does.
@@ -164,6 +165,7 @@ mod tests {
             mount_at: path.into(),
             maps: IdMaps::parse(&["0:100000:10"]).unwrap(),
             services: vec!["docker.service".into()],
+            executable: "volume_rechown".into(),
         }
     }
 
@@ -187,7 +189,7 @@ mod tests {
         let unit = text("/srv/a b%").unwrap();
         for line in [
             "Description=Show /srv/a b%% with other owners",
-            "Before=docker.service shutdown.target",
+            "Before=docker.service bulkhead-recover.service shutdown.target",
             "RequiresMountsFor=\"/srv/a b%%\" \"/srv/a b%%\" \"/x/exe\"",
         ] {
             assert!(unit.lines().any(|found| found == line), "{unit}");

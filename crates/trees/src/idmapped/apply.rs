@@ -2,9 +2,9 @@
 //! next run puts right, for the record tells at any time what is, or shall be, mounted.
 
 use super::{
+    check,
     observe::{self, Shown},
-    plan,
-    record::{self, Record},
+    record::Record,
     unit::Unit,
 };
 use anyhow::{Context, Result, bail};
@@ -14,12 +14,15 @@ use rustix::io::Errno;
 use std::os::fd::AsFd;
 
 /// What is made of the tree, without making it visible to anybody.
+///
+/// # Errors
+/// Why the kernel does not make it, with the way out.
 pub fn view(record: &Record) -> Result<View> {
     let namespace = user_namespace::with_maps(&record.maps)?;
     View::new(&record.path, &record.maps, namespace.as_fd()).map_err(|error| {
         let kind = mounts::of_path(&record.path).map(|mount| mount.kind);
         let kind = kind.unwrap_or_else(|_| "an unknown file system".to_owned());
-        plan::refusal(error, &kind, &observe::kernel_release())
+        check::refusal(error, &kind, &observe::kernel_release())
     })
 }
 
@@ -32,6 +35,9 @@ pub fn mount(record: &Record) -> Result<()> {
 }
 
 /// Makes `new` of what is there, which is the mount of `old` where it `is_shown`.
+///
+/// # Errors
+/// When it could not be made, or its unit does not start; the change was taken back then.
 pub fn show(new: &Record, old: Option<&Record>, is_shown: bool) -> Result<()> {
     if let Some(old) = old.filter(|old| is_shown && !old.shows_as(new)) {
         unmount(old)?;
@@ -45,8 +51,7 @@ pub fn show(new: &Record, old: Option<&Record>, is_shown: bool) -> Result<()> {
 /// The unit is in place before the mount is made: from then on nothing that needs it starts without it, whatever
 /// becomes of this run.
 fn establish(new: &Record, old: Option<&Record>) -> Result<()> {
-    let unit_of = |record| Unit::of(record, record::executable()?);
-    let (unit, old) = (unit_of(new)?, old.map(unit_of).transpose()?);
+    let (unit, old) = (Unit::of(new)?, old.map(Unit::of).transpose()?);
     new.save()?;
     unit.install(old.as_ref())?;
     mount(new)?;
@@ -64,12 +69,15 @@ fn go_back(new: &Record, old: Option<&Record>) -> Result<()> {
     establish(old, Some(new))
 }
 
-/// Takes the mount away, and what would make it again.
+/// Takes the mount away where it `is_shown`, and what would make it again. May be repeated.
+///
+/// # Errors
+/// When it is in use, with who uses it.
 pub fn hide(record: &Record, is_shown: bool) -> Result<()> {
     if is_shown {
         unmount(record)?;
     }
-    Unit::of(record, record::executable()?)?.remove()?;
+    Unit::of(record)?.remove()?;
     record.remove()
 }
 
@@ -88,7 +96,10 @@ fn unmount(record: &Record) -> Result<()> {
     }
 }
 
-/// What is mounted in a container, or elsewhere, of a mount that is to go or to change.
+/// Refuses where something of a mount that is to go or to change is mounted in a container, or elsewhere.
+///
+/// # Errors
+/// The refusal.
 pub fn check_unused(record: &Record) -> Result<()> {
     let Some(mount) = observe::mounted_at(&record.mount_at)? else {
         return Ok(());
@@ -104,6 +115,9 @@ pub fn check_unused(record: &Record) -> Result<()> {
 }
 
 /// Where the tree itself is mounted, by those who do not notice that it is now shown otherwise.
+///
+/// # Errors
+/// When mounts cannot be read.
 pub fn raw_copies(record: &Record) -> Result<Vec<String>> {
     observe::copies(&mounts::of_path(&record.mount_at)?, false)
 }
