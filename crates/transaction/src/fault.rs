@@ -1,8 +1,8 @@
 //! Faults on request, for the tests that kill a run after each step. Compiled to nothing without the
 //! feature `faults`, which no released executable has.
 
-/// Honours `BULKHEAD_FAULT=<kill|pause|fail>@<point>`: kill this process, wait to be killed (a file
-/// `/run/bulkhead-paused` says so), or fail. Points are `begun`, `started:NAME`, `applied:NAME`,
+/// Honours `BULKHEAD_FAULT=<kill|pause|fail>@<point>`: kill this process, wait to be killed or for the file
+/// `/run/bulkhead-paused` that says so to go away, or fail. Points are `begun`, `started:NAME`, `applied:NAME`,
 /// `done:NAME`, `committed`, `undone:NAME`.
 #[cfg(feature = "faults")]
 pub(crate) fn point(point: &str) -> Result<(), String> {
@@ -21,8 +21,11 @@ pub(crate) fn point(point: &str) -> Result<(), String> {
             );
         }
         "pause" => {
-            let _ = std::fs::write("/run/bulkhead-paused", point);
-            std::thread::sleep(std::time::Duration::from_secs(600));
+            let paused = std::path::Path::new("/run/bulkhead-paused");
+            let _ = std::fs::write(paused, point);
+            while paused.exists() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
         }
         _ => return Err(format!("failed on request at {point}")),
     }
