@@ -19,6 +19,7 @@ MACHINES = {}
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: takes hours; only with -m soak")
+    config.addinivalue_line("markers", "fault(name, happens, reads): provokes a fault; see faults.py")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
 
@@ -56,6 +57,12 @@ def machine(request):
         assert executable.exists(), f"there is no {executable}: make build faults"
     name, image = request.param
     return MACHINES.setdefault(name, Machine(name, image))
+
+
+@pytest.fixture
+def reads(request):
+    """What the user reads of the fault that the test provokes."""
+    return request.node.get_closest_marker("fault").kwargs["reads"]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
 mod apply;
 mod args;
 mod change;
+mod conditions;
 mod config;
 mod facts;
 #[cfg(feature = "fuzzing")]
@@ -29,6 +30,7 @@ mod remap;
 #[cfg(test)]
 mod samples;
 mod step;
+mod validate;
 mod verdict;
 mod workload;
 

@@ -2,6 +2,7 @@
 
 use crate::{
     args::Args,
+    conditions::{self, Conditions},
     config, facts,
     layout::{self, KNOWN},
     projects::{self, ComposeProject},
@@ -66,6 +67,8 @@ pub struct Observed {
     pub overrides: BTreeMap<PathBuf, Option<String>>,
     /// What the data root's file system has left for root.
     pub free_bytes: u64,
+    /// What the host itself is like.
+    pub conditions: Conditions,
 }
 
 /// One entry of a data root.
@@ -132,7 +135,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         ids: ids(user)?,
         root: entries(&data_root)?,
         remapped_roots: remapped_roots(&data_root)?,
-        irregular: irregular(&data_root, &engine_root)?,
+        irregular: irregular(&engine_root)?,
         closed: closed(&data_root)?,
         layers: layers(&engine_root, &containers),
         facts: facts::gather(&workloads(&containers), &containers, &engine_root)?,
@@ -149,6 +152,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         overrides: overrides(record.as_ref())?,
         record,
         free_bytes: free_bytes(&data_root)?,
+        conditions: conditions::observe(&data_root)?,
         info,
         data_root,
         remapped,
@@ -324,7 +328,7 @@ fn remapped_roots(data_root: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
 }
 
 /// The places that a rename or a shift would miss or lead astray.
-fn irregular(data_root: &Path, engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
+fn irregular(engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
     let mounts = mounts::of_process("self")?;
     let is_mount = |path: &Path| mounts.iter().any(|mount| mount.point == path);
     let mut found = vec![];
@@ -333,10 +337,6 @@ fn irregular(data_root: &Path, engine_root: &Path) -> Result<Vec<(PathBuf, &'sta
         Ok(_) if is_mount(&path) => found.push((path, "a mount of its own")),
         _ => {}
     };
-    // The engine itself mounts its data root on itself where mounts do not propagate, and says so.
-    if !Path::new("/run/docker/unmount-on-shutdown").exists() {
-        check(data_root.to_owned());
-    }
     KNOWN.iter().for_each(|name| check(engine_root.join(name)));
     for tree in ["volumes", "overlay2"] {
         for entry in entries(&engine_root.join(tree))?

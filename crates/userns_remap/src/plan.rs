@@ -87,6 +87,8 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         ));
     }
     plan.refusals.extend(refuse::closed(observed));
+    let conditions = observed.conditions.refusals(Direction::ToRemapped);
+    plan.refusals.extend(conditions);
     let workloads = observed.workloads();
     match args.carry_over {
         CarryOver::InPlace => {
@@ -148,6 +150,8 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     };
     let maps = active_maps(observed, ids)?;
     plan.refusals = refuse::engine(observed);
+    let conditions = observed.conditions.refusals(Direction::ToPlain);
+    plan.refusals.extend(conditions);
     plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
     let change = Change {

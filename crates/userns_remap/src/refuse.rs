@@ -62,9 +62,10 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
     found.extend(observed.plugins.iter().map(|plugin| {
         format!("the engine plugin {plugin} is installed, whose files cannot be carried over; remove it first")
     }));
+    found.extend(observed.conditions.of_shift());
     found.extend(observed.irregular.iter().map(|(path, what)| {
         format!(
-            "{} is {what}: a rename cannot carry it along",
+            "{} is {what}, which a rename cannot carry along; put the data itself there instead",
             path.display()
         )
     }));
@@ -123,7 +124,7 @@ pub fn occupied<'e>(entries: impl Iterator<Item = &'e Entry>, path: &Path) -> Op
 /// Directories above the data root that remapped containers could not pass.
 pub fn closed(observed: &Observed) -> Vec<String> {
     let closed = observed.closed.iter();
-    closed.map(|path| format!("{} cannot be entered by others (mode o+x), so remapped containers could not reach their files below it", path.display())).collect()
+    closed.map(|path| format!("{} cannot be entered by others, so remapped containers could not reach their files below it; chmod o+x it", path.display())).collect()
 }
 
 /// Bind mounts of the data root's own paths, which move.

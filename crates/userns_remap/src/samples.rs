@@ -2,6 +2,7 @@
 
 use crate::{
     args::{Args, CarryOver, State},
+    conditions::Conditions,
     observe::{Entry, Ids, Observed},
     verdict::Facts,
 };
@@ -99,6 +100,10 @@ pub fn plain() -> Observed {
         projects: vec![],
         overrides: BTreeMap::new(),
         free_bytes: 1 << 30,
+        conditions: Conditions {
+            user_namespaces: Some(1),
+            ..Conditions::default()
+        },
     }
 }
 

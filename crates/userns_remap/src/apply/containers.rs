@@ -56,13 +56,17 @@ pub fn start_exactly(
         let find = |wanted: &Running| all.iter().find(|container| container.id == wanted.id);
         let states: Vec<_> = running
             .iter()
-            .map(|wanted| is_up(wanted, find(wanted), uid_start))
+            .map(|wanted| not_yet(wanted, find(wanted), uid_start))
             .collect();
-        Ok(match states.into_iter().collect::<Result<Vec<_>>>() {
+        match states.into_iter().collect::<Result<Vec<_>>>() {
             // Waiting would not help.
-            Err(down) => Some(Err(down)),
-            Ok(up) => up.into_iter().all(|up| up).then_some(Ok(())),
-        })
+            Err(down) => Ok(Some(Err(down))),
+            Ok(states) => {
+                let waiting: Vec<_> = states.into_iter().flatten().collect();
+                ensure!(waiting.is_empty(), "{}", waiting.join("; "));
+                Ok(Some(Ok(())))
+            }
+        }
     })?
 }
 
@@ -89,8 +93,8 @@ pub fn start_what_can(running: &[Running], idle: &[String], timeout: Duration) -
     failed.chain(not_stopped).collect()
 }
 
-/// `Ok(false)` while it is being restarted, or its health check has not decided yet.
-fn is_up(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Result<bool> {
+/// What there is to wait for: that it is being restarted, or that its health check has not passed yet.
+fn not_yet(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Result<Option<String>> {
     let name = &wanted.name;
     let Some(found) = found else {
         bail!("container {name} is gone")
@@ -98,7 +102,12 @@ fn is_up(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Result<
     let state = &found.state;
     match state.status.as_str() {
         "running" => {}
-        "restarting" => return Ok(false),
+        "restarting" => {
+            return Ok(Some(format!(
+                "container {name} starts again and again: {}",
+                last_words(&wanted.id)
+            )));
+        }
         other => bail!(
             "container {name} ran before and is now {other}: {}",
             last_words(&wanted.id)
@@ -110,7 +119,10 @@ fn is_up(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Result<
         start == expected,
         "container {name} runs with container root at {start}, not {expected}"
     );
-    Ok(!wanted.healthy || state.health() == Some("healthy"))
+    let health = state
+        .health()
+        .filter(|health| wanted.healthy && *health != "healthy");
+    Ok(health.map(|health| format!("container {name} was healthy before and is {health} now")))
 }
 
 /// The host id of uid 0 in a process's user namespace (user_namespaces(7)).

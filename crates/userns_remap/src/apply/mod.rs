@@ -121,7 +121,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             context.engine_stopped = Some(Instant::now());
             engine::stop(units)
         }
-        Step::Hold => guard::hold(),
+        Step::Hold => engine::hold(),
         Step::ProveStopped { data_root } => engine::prove_stopped(data_root),
         Step::MoveRoot { from, to } => convert::move_root(from, to),
         Step::Own {
