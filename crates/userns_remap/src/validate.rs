@@ -135,7 +135,8 @@ mod tests {
         ] {
             assert_eq!(other_file(&words(line), ours), other, "{line}");
         }
-        let other = other_file(&words("-H fd://"), Path::new("/etc/other.json"));
+        let line = words("-H fd://");
+        let other = other_file(&line, Path::new("/etc/other.json"));
         assert_eq!(other, Some("/etc/docker/daemon.json"));
     }
 }

@@ -122,7 +122,10 @@ fn not_yet(wanted: &Running, found: Option<&Container>, uid_start: u32) -> Resul
     let health = state
         .health()
         .filter(|health| wanted.healthy && *health != "healthy");
-    Ok(health.map(|health| format!("container {name} was healthy before and is {health} now")))
+    Ok(health.map(|health| {
+        let output = state.health_output();
+        format!("container {name} was healthy before and is {health} now: {output}")
+    }))
 }
 
 /// The host id of uid 0 in a process's user namespace (user_namespaces(7)).

@@ -25,7 +25,14 @@ const LINGER: Duration = Duration::from_secs(20);
 
 pub fn stop(units: &[String]) -> Result<()> {
     let units: Vec<_> = units.iter().map(String::as_str).collect();
-    systemd::stop(&units, STOP)
+    stop_for_good(&units)
+}
+
+/// Whoever starts the engine at the same time makes systemd cancel the stop.
+fn stop_for_good(units: &[&str]) -> Result<()> {
+    until(STOP, "the engine does not stop", || {
+        systemd::stop(units, STOP).map(Some)
+    })
 }
 
 /// Takes a start back: whatever containers run now are stopped, then the engine, in whatever state it
@@ -46,7 +53,7 @@ pub fn unstart(engine_root: &Path) -> Result<()> {
 /// call of its socket) has done so in vain.
 pub fn hold() -> Result<()> {
     guard::hold()?;
-    systemd::stop(&docker::UNITS, STOP)
+    stop_for_good(&docker::UNITS)
 }
 
 /// Nothing may use the data root: no shim of the engine's, no mount in any mount namespace, no program that writes
