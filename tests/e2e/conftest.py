@@ -66,15 +66,20 @@ def reads(request):
 
 
 @pytest.fixture
-def small_host(machine):
-    """The small workload on a plain engine, as it was after it was set up."""
-    if machine.holds == "small":
-        small.bring(machine, "plain")
+def small_workload(machine):
+    """The small workload, plain or remapped."""
     if machine.holds != "small" or machine.inventory() != machine.before:
         machine.before = small.set_up(machine)
         machine.holds = "small"
-    small.forget_states(machine)
     return machine
+
+
+@pytest.fixture
+def small_host(small_workload):
+    """The small workload on a plain engine, as it was after it was set up."""
+    small.bring(small_workload, "plain")
+    small.forget_states(small_workload)
+    return small_workload
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ fn masked(observed: &Observed) -> Value {
     let names = |entries: &[observe::Entry]| -> Vec<String> {
         let filled = entries
             .iter()
-            .filter(|entry| !entry.empty && layout::remapped_root(&entry.name).is_none());
+            .filter(|entry| !entry.empty && !layout::stays(&entry.name));
         filled.map(|entry| entry.name.clone()).collect()
     };
     let remapped = observed

@@ -40,7 +40,13 @@ pub fn remapped_root(name: &str) -> Option<(u32, u32)> {
     Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
-/// What is carried along when a data root moves: all of it, but for the roots of remapped engines.
+/// Whether an entry of a data root stays where it is when the root moves: the roots of remapped engines, and what the
+/// file system itself keeps where it is mounted.
+pub fn stays(name: &str) -> bool {
+    remapped_root(name).is_some() || name == "lost+found"
+}
+
+/// What is carried along when a data root moves.
 pub fn carried(root: &Path) -> Result<Vec<String>> {
     let context = || format!("cannot list {}", root.display());
     let mut names = vec![];
@@ -50,7 +56,7 @@ pub fn carried(root: &Path) -> Result<Vec<String>> {
             .file_name()
             .to_string_lossy()
             .into_owned();
-        if remapped_root(&name).is_none() {
+        if !stays(&name) {
             names.push(name);
         }
     }

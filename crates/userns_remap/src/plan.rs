@@ -172,7 +172,7 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         let old = observed
             .root
             .iter()
-            .filter(|entry| layout::remapped_root(&entry.name).is_none());
+            .filter(|entry| !layout::stays(&entry.name));
         plan.refusals
             .extend(refuse::occupied(old, &observed.data_root));
     } else {

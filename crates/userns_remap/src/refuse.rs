@@ -2,7 +2,7 @@
 //! way out. Pure.
 
 use crate::{
-    layout::{KNOWN, Keep},
+    layout::{self, KNOWN, Keep},
     observe::{Entry, Observed},
 };
 use host::docker::Container;
@@ -92,9 +92,9 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
 
 /// Entries of the data root that this version does not know, and so would not know how to carry.
 pub fn unknown(root: &[Entry], path: &Path) -> Vec<String> {
-    let strangers = root.iter().filter(|entry| {
-        !KNOWN.contains(&entry.name.as_str()) && crate::layout::remapped_root(&entry.name).is_none()
-    });
+    let strangers = root
+        .iter()
+        .filter(|entry| !KNOWN.contains(&entry.name.as_str()) && !layout::stays(&entry.name));
     strangers
         .map(|entry| {
             format!(
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_the_engine_is_not_known_to_keep_is_refused_but_not_other_remapped_roots() {
-        let root = [entry("overlay2"), entry("aufs"), entry("100000.100000")];
+        let root = ["overlay2", "aufs", "100000.100000", "lost+found"].map(entry);
         assert_one(&unknown(&root, Path::new("/r")), &["/r/aufs"]);
         assert!(
             occupied(

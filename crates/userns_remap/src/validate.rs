@@ -2,6 +2,7 @@
 //! old one: it would find out otherwise when all containers are down.
 
 use crate::{
+    config,
     observe::Observed,
     step::{Configure, Step},
 };
@@ -35,8 +36,12 @@ pub fn refusal(observed: &Observed, steps: &[Step]) -> Result<Option<String>> {
             path.display()
         )));
     }
-    let Some(text) = after else { return Ok(None) };
-    let complaint = complaint(program, flags, text)?;
+    // Even to validate a file, dockerd makes the account dockremap that our key names (seen on 26.1). The plan has
+    // looked at the key itself.
+    let Some(text) = config::with_remap(after.as_deref(), None)? else {
+        return Ok(None);
+    };
+    let complaint = complaint(program, flags, &text)?;
     Ok(complaint.map(|(scratch, words)| {
         let words = words.replace(&*scratch.to_string_lossy(), &path.to_string_lossy());
         format!(
