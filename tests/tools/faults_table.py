@@ -59,7 +59,7 @@ def tables(found):
     before = [(name, said(reads)) for name, happens, reads, _ in found if happens == common]
     test = next(test for _, happens, _, test in found if happens == common)
     midway = [(name, happens, said(reads), test) for name, happens, reads, test in found if happens != common]
-    return (f"## Before anything stops\n\nEach is {common}. The test is {test}.\n\n"
+    return (f"## Before anything stops\n\nEach is {common}. The test is\n{test}.\n\n"
             f"{table(('fault', 'what is read'), before)}\n"
             f"## Under way\n\n{table(('fault', 'what happens', 'what is read', 'test'), midway)}")
 
