@@ -7,6 +7,7 @@ import pytest
 
 import small
 from faults import refused
+from hosts import DEBIAN_13, on
 from machine import CONFIG, DATA_ROOT, STATE
 from playbooks import play
 
@@ -143,6 +144,34 @@ def obstacle(machine, arrange, remove):
 def test_refused_before_anything_stops(small_host, arrange, remove, options, words):
     with obstacle(small_host, arrange, remove):
         is_refused(small_host, words, **{"state": "enabled", **options})
+
+
+# These engines write by themselves, so the host's files are not compared.
+@refused("a member of a swarm", ["a member of a swarm", "leave the swarm first"])
+def test_refused_in_a_swarm(small_host, reads):
+    machine = small_host
+    with obstacle(machine, "docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1",
+                  "docker swarm leave --force; docker network rm docker_gwbridge"):
+        is_refused_and_runs_on(machine, reads)
+
+
+@pytest.mark.parametrize("machine", [on(DEBIAN_13, name="containerd")], indirect=True)
+@refused("containerd's image store", ["the storage driver is overlayfs", "move to overlay2 first", "carry_over=none"])
+def test_refused_on_the_image_store_of_containerd(small_host, reads):
+    machine = small_host
+    with obstacle(machine, f"echo '{{\"features\": {{\"containerd-snapshotter\": true}}}}' >{CONFIG}; "
+                  "systemctl reset-failed docker; systemctl restart docker",
+                  f"rm {CONFIG}; systemctl reset-failed docker; systemctl restart docker; docker start dns worker"):
+        is_refused_and_runs_on(machine, reads)
+
+
+def is_refused_and_runs_on(machine, words):
+    before = machine.inventory(), machine.dockerd_pid
+    result = machine.remap(state="enabled")
+    assert result.get("failed") and not result.get("changed"), result
+    assert [word for word in words if word not in result["msg"]] == [], result["msg"]
+    assert (machine.inventory(), machine.dockerd_pid) == before
+    assert machine.leftovers() == []
 
 
 @pytest.mark.parametrize("name", ["a privileged container", "a container on the host's network"])

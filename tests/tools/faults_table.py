@@ -10,6 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "faults.md"
 TESTS = "tests/e2e"
+JOIN = ",\n"
 BEGIN, END = "<!-- Below, `python tests/tools/faults_table.py` writes. -->\n", "<!-- To here. -->\n"
 
 
@@ -57,9 +58,9 @@ def tables(found):
     # The same for all of them is said once.
     common = max((row[1] for row in found), key=[row[1] for row in found].count)
     before = [(name, said(reads)) for name, happens, reads, _ in found if happens == common]
-    test = next(test for _, happens, _, test in found if happens == common)
+    tests = dict.fromkeys(test for _, happens, _, test in found if happens == common)
     midway = [(name, happens, said(reads), test) for name, happens, reads, test in found if happens != common]
-    return (f"## Before anything stops\n\nEach is {common}. The test is\n{test}.\n\n"
+    return (f"## Before anything stops\n\nEach is {common}. The tests are\n{JOIN.join(tests)}.\n\n"
             f"{table(('fault', 'what is read'), before)}\n"
             f"## Under way\n\n{table(('fault', 'what happens', 'what is read', 'test'), midway)}")
 

@@ -52,7 +52,8 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
     let mut found = vec![];
     if info.driver != "overlay2" {
         found.push(format!(
-            "the storage driver is {}; only overlay2 can be carried over in place",
+            "the storage driver is {}; only overlay2 can be carried over in place: move to overlay2 first, or leave \
+             everything behind with carry_over=none",
             info.driver
         ));
     }
