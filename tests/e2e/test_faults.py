@@ -133,14 +133,14 @@ def test_a_container_that_ignores_the_signal_to_stop_is_killed_after_its_time(sm
 
 
 @fault("a container that was healthy does not become so within `timeout`", TAKEN_BACK,
-       ["containers do not come back healthy: not within 8 s",
+       ["containers do not come back healthy: not within 15 s",
         "container picky was healthy before and is unhealthy now: container root is 165536"])
 def test_a_container_that_does_not_become_healthy_takes_all_back(small_host, reads):
     machine = small_host
     machine.docker("run", "-d", "--name", "picky", "--health-cmd", HEALTHY_PLAIN, "--health-interval", "1s",
                    "--health-retries", "1", "bulkhead/busybox", "sh", "-c", small.FOREVER)
     wait_healthy(machine, "picky")
-    is_taken_back(machine, reads, machine.inventory(), timeout=8)
+    is_taken_back(machine, reads, machine.inventory(), timeout=15)
     wait_healthy(machine, "picky")
 
 
