@@ -19,6 +19,7 @@ MACHINES = {}
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: takes hours; only with -m soak")
+    config.addinivalue_line("markers", "fault(name, happens, reads): provokes a fault; see faults.py")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
 
@@ -59,15 +60,26 @@ def machine(request):
 
 
 @pytest.fixture
-def small_host(machine):
-    """The small workload on a plain engine, as it was after it was set up."""
-    if machine.holds == "small":
-        small.bring(machine, "plain")
+def reads(request):
+    """What the user reads of the fault that the test provokes."""
+    return request.node.get_closest_marker("fault").kwargs["reads"]
+
+
+@pytest.fixture
+def small_workload(machine):
+    """The small workload, plain or remapped."""
     if machine.holds != "small" or machine.inventory() != machine.before:
         machine.before = small.set_up(machine)
         machine.holds = "small"
-    small.forget_states(machine)
     return machine
+
+
+@pytest.fixture
+def small_host(small_workload):
+    """The small workload on a plain engine, as it was after it was set up."""
+    small.bring(small_workload, "plain")
+    small.forget_states(small_workload)
+    return small_workload
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 
 import small
+from faults import CARRIED_ON, TAKEN_BACK, fault
 from machine import STATE
 from playbooks import start
 from testbed import engine, host
@@ -23,6 +24,7 @@ def until(file):
     return f"timeout 60 sh -c 'until [ -e {STATE}/in-progress/{file} ]; do sleep 0.02; done'"
 
 
+@fault("the SSH connection is lost in the middle", f"{CARRIED_ON}, and the next run returns its result as `previous_result`")
 def test_a_change_that_loses_its_ssh_connection_is_carried_to_its_end(small_host):
     machine = small_host
     process = start(machine, "userns_enable")
@@ -40,6 +42,7 @@ def test_a_change_that_loses_its_ssh_connection_is_carried_to_its_end(small_host
     assert "previous_result" not in machine.remap(state="enabled")
 
 
+@fault("nobody is left to read the result", f"{CARRIED_ON}, and the next run returns its result as `previous_result`")
 def test_a_change_whose_reader_is_gone_is_carried_to_its_end(small_host):
     machine = small_host
     machine.write("/run/arguments.json", json.dumps({"state": "enabled"}))
@@ -50,7 +53,8 @@ def test_a_change_whose_reader_is_gone_is_carried_to_its_end(small_host):
     small.assert_whole(machine, machine.before, "remapped")
 
 
-def test_an_interrupted_change_is_taken_back(small_host):
+@fault("the run is interrupted (Ctrl-C, SIGTERM)", TAKEN_BACK, ["interrupted by a signal", "taken back"])
+def test_an_interrupted_change_is_taken_back(small_host, reads):
     machine = small_host
     machine.write("/run/arguments.json", json.dumps({"state": "enabled"}))
     machine.sh(f"""
@@ -60,6 +64,6 @@ def test_an_interrupted_change_is_taken_back(small_host):
         wait $change || true
     """)
     result = json.loads(machine.read("/run/said"))
-    assert result.get("failed") and "taken back" in result["msg"], result
+    assert result.get("failed") and [word for word in reads if word not in result["msg"]] == [], result
     small.assert_whole(machine, machine.before, "plain")
     small.assert_engine_ran_on_clean_states_only(machine)

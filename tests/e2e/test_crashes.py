@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 import small
+from compose import OVERRIDE, PROJECT, SHOP, compose_up
+from faults import fault
 from hosts import DEBIAN_12, DEBIAN_13, HOSTS, on
 from testbed import host
 from testbed.base import wait_for
@@ -13,6 +15,7 @@ from testbed.base import wait_for
 # The steps of a change, as they stand in its journal (crates/userns_remap/src/step.rs).
 STEPS = ["guard", "account", "stop_containers", "stop_engine", "hold", "prove_stopped", "move_root", "own", "shift",
          "rewrite_containers", "configure", "release", "start_engine", "verify_inventory", "start_containers"]
+BOOT = "a unit undoes the change, or finishes it; then what ran is started"
 WORLDS = {"enabled": ("plain", "remapped"), "disabled": ("remapped", "plain")}
 
 
@@ -70,37 +73,94 @@ def alternating(points):
             for number, point in enumerate(points)]
 
 
-SAMPLE_OF_KILLS = alternating([
-    *(Point("enabled", f"done:{step}") for step in STEPS),
-    Point("enabled", "committed"), Point("enabled", "undone:move_root"),
-    *(Point("disabled", f"done:{step}") for step in ("stop_engine", "move_root", "shift", "configure", "start_engine")),
-    Point("disabled", "committed"),
-])
+# Those that move data, and so may be cut off with all of it done but nothing of that on record.
+MOVING = ("move_root", "own", "shift", "rewrite_containers", "configure")
+
+
+def kills(state):
+    """Every step once."""
+    steps = [step for step in STEPS if state == "enabled" or step != "account"]
+    return [Point(state, name) for name in (*(f"done:{step}" for step in steps), *(f"applied:{step}" for step in MOVING),
+                                            "committed", "undone:move_root")]
+
+
+def on_both(points):
+    return [on(host, point, name=f"{point.state}-{point.name}") for host in HOSTS for point in points]
+
+
+KILLS = on_both(kills("enabled") + kills("disabled"))
+# Steps that are only there for compose projects and for what runs outside of user namespaces.
+KILLS_OF_COMPOSE = on_both([Point(state, name) for state in WORLDS for name in
+                            ("done:overrides", "done:set_host_mode", "applied:set_host_mode")])
 SAMPLE_OF_REBOOTS = alternating([
     Point("enabled", "done:move_root"), Point("enabled", "applied:shift"),
     Point("enabled", "done:start_engine"), Point("disabled", "done:configure"),
 ])
 
 
-@pytest.mark.parametrize(("machine", "point"), SAMPLE_OF_KILLS, indirect=["machine"])
-def test_a_killed_change_is_finished_or_undone_by_hand(small_host, point):
-    kill_and_recover(small_host, point)
+@pytest.mark.parametrize(("machine", "point"), KILLS, indirect=["machine"])
+@fault("the module is killed, at any step", "`userns_remap recover` undoes the change, or finishes it where only tidying up is left",
+       ["an interrupted change was "])
+def test_a_killed_change_is_finished_or_undone_by_hand(small_workload, point, reads):
+    kill_and_recover(small_workload, point, reads)
+
+
+@pytest.fixture
+def compose_host(machine):
+    """A compose project, of which one service has to stay in the host's user namespace."""
+    if machine.holds != "compose" or machine.inventory() != machine.before:
+        small.set_up(machine)
+        machine.write(f"{SHOP}/docker-compose.yml", PROJECT)
+        machine.write(f"{SHOP}/docker-compose.override.yml", OVERRIDE)
+        compose_up(machine)
+        machine.before = machine.inventory()
+        machine.holds = "compose"
+    return machine
+
+
+@pytest.mark.parametrize(("machine", "point"), KILLS_OF_COMPOSE, indirect=["machine"])
+def test_a_killed_change_of_a_compose_project_is_undone_by_hand(compose_host, point):
+    machine = compose_host
+    options = {"compose_projects": [SHOP]} if point.state == "enabled" else {}
+    if machine.is_remapped != (point.state == "disabled"):
+        result = machine.remap(state="enabled", compose_projects=[SHOP])
+        assert not result.get("failed"), result["msg"]
+    before = of_compose(machine)
+
+    assert machine.remap(fault=f"kill@{point.name}", state=point.state, **options) is None
+    assert machine.recover() == "an interrupted change was undone"
+
+    assert of_compose(machine) == before
+    assert machine.inventory() == machine.before
+    assert machine.leftovers() == []
+
+
+def of_compose(machine):
+    """What a change does to the project: its override, and whose user namespace its containers run in."""
+    containers = ("firewall", "web")
+    return [machine.read(f"{SHOP}/docker-compose.override.yml"),
+            *(machine.docker("inspect", "-f", "{{.HostConfig.UsernsMode}}", name) for name in containers),
+            *(machine.docker("exec", name, "cat", "/proc/self/uid_map").split()[1] for name in containers)]
 
 
 @pytest.mark.parametrize(("machine", "point"), alternating([
     Point("enabled", "done:own"), Point("enabled", "done:start_containers"),
     Point("disabled", "done:rewrite_containers"), Point("enabled", "committed")]), indirect=["machine"])
-def test_the_next_run_first_finishes_or_undoes_a_killed_one_and_says_so(small_host, point):
-    kill_and_run_again(small_host, point)
+@fault("the module is killed, and run again", "the next run first undoes the change, or finishes it, and then does what it is asked for",
+       ["an earlier run was interrupted; it has been "])
+def test_the_next_run_first_finishes_or_undoes_a_killed_one_and_says_so(small_workload, point, reads):
+    kill_and_run_again(small_workload, point, reads)
 
 
 @pytest.mark.parametrize(("machine", "point"), SAMPLE_OF_REBOOTS, indirect=["machine"])
+@fault("the power fails in the middle", f"before the engine starts again, {BOOT}")
 def test_a_host_that_crashes_in_a_change_comes_back_clean(small_host, point):
     cut_off_by(host.crash, small_host, point)
 
 
 @pytest.mark.parametrize(("machine", "point"), alternating([
     Point("disabled", "done:shift"), Point("enabled", "done:hold")]), indirect=["machine"])
+@fault("the host is rebooted in the middle", f"before the engine starts again, {BOOT}")
 def test_a_host_that_reboots_in_a_change_comes_back_clean(small_host, point):
     cut_off_by(reboot, small_host, point)
 
@@ -116,6 +176,7 @@ def halted(small_host):
 
 @pytest.mark.parametrize("point", [Point("enabled", "done:stop_engine"), Point("enabled", "committed")],
                          ids=["undone", "finished"])
+@fault("a container with `restart: always` had been stopped by hand", "it stays down, whatever becomes of the change")
 def test_a_container_that_was_stopped_by_hand_stays_down(halted, point):
     before = halted.inventory()
     kill(halted, point)
@@ -125,8 +186,8 @@ def test_a_container_that_was_stopped_by_hand_stays_down(halted, point):
 
 @pytest.mark.soak
 @every_point
-def test_a_change_killed_at_any_point_is_finished_or_undone_by_hand(small_host, point):
-    kill_and_recover(small_host, point)
+def test_a_change_killed_at_any_point_is_finished_or_undone_by_hand(small_workload, point):
+    kill_and_recover(small_workload, point)
 
 
 @pytest.mark.soak
@@ -147,20 +208,21 @@ def test_a_host_that_reboots_at_any_point_comes_back_clean(small_host, point):
     cut_off_by(reboot, small_host, point)
 
 
-def kill_and_recover(machine, point):
+def kill_and_recover(machine, point, reads=("an interrupted change was ",)):
     start_from(machine, point)
     kill(machine, point)
-    assert machine.recover() == f"an interrupted change was {point.outcome}"
+    assert machine.recover() == f"{reads[0]}{point.outcome}"
     small.assert_whole(machine, machine.before, point.world)
     small.assert_engine_ran_on_clean_states_only(machine)
     assert machine.recover() == "nothing is open"
 
 
-def kill_and_run_again(machine, point):
+def kill_and_run_again(machine, point, reads=("an earlier run was interrupted; it has been ",)):
     start_from(machine, point)
     kill(machine, point)
     result = machine.remap(state=point.state)
     assert result.get("recovered") == point.outcome and result["changed"], result
+    assert f"{reads[0]}{point.outcome}" in result["warnings"], result
     small.assert_whole(machine, machine.before, WORLDS[point.state][1])
     small.assert_engine_ran_on_clean_states_only(machine)
 

@@ -3,6 +3,7 @@
 import pytest
 
 import small
+from compose import OVERRIDE, PROJECT, SHOP, compose_up
 from hosts import every_engine
 
 pytestmark = every_engine
@@ -89,51 +90,25 @@ def test_a_change_that_fails_sets_it_back(host_with_onhost_to_be):
     assert small.state(machine)["state"] == "plain"
 
 
-PROJECT = """\
-version: "3.7"
-services:
-  firewall:
-    image: bulkhead/busybox
-    container_name: firewall
-    network_mode: host
-    stop_grace_period: 1s
-    command: sh -c "trap exit TERM; while :; do sleep 0.2; done"
-  web:
-    image: bulkhead/busybox
-    container_name: web
-    stop_grace_period: 1s
-    command: sh -c "trap exit TERM; while :; do sleep 0.2; done"
-"""
-OVERRIDE = """\
-# ours
-version: "3.7"
-services:
-  web:
-    environment:  # theirs
-      COLOUR: blue
-"""
-
-
 def test_compose_services_that_need_it_stay_in_the_hosts_namespace(small_host):
     machine = small_host
     machine.holds = None
-    machine.write("/opt/shop/docker-compose.yml", PROJECT)
-    machine.write("/opt/shop/docker-compose.override.yml", OVERRIDE)
-    compose = machine.sh("docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose")
-    machine.sh(f"cd /opt/shop; {compose} up -d")
+    machine.write(f"{SHOP}/docker-compose.yml", PROJECT)
+    machine.write(f"{SHOP}/docker-compose.override.yml", OVERRIDE)
+    compose_up(machine)
     before = machine.inventory()
     assert machine.remap(state="enabled")["failed"]
-    result = machine.remap(state="enabled", compose_projects=["/opt/shop"])
+    result = machine.remap(state="enabled", compose_projects=[SHOP])
     assert not result.get("failed"), result["msg"]
     assert machine.inventory() == before
     assert machine.docker("exec", "firewall", "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]
     assert machine.docker("exec", "web", "cat", "/proc/self/uid_map").split()[1] != "0"
-    text = machine.read("/opt/shop/docker-compose.override.yml")
+    text = machine.read(f"{SHOP}/docker-compose.override.yml")
     assert text == OVERRIDE + '  firewall:\n    userns_mode: "host"\n'
     # Compose agrees: it may make the container anew, since its file changed, but it runs.
-    machine.sh(f"cd /opt/shop; {compose} up -d")
+    compose_up(machine)
     assert machine.docker("exec", "firewall", "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]
     result = machine.remap(state="disabled")
     assert not result.get("failed"), result["msg"]
-    assert machine.read("/opt/shop/docker-compose.override.yml") == OVERRIDE
+    assert machine.read(f"{SHOP}/docker-compose.override.yml") == OVERRIDE
     assert machine.docker("exec", "web", "cat", "/proc/self/uid_map").split() == ["0", "0", "4294967295"]

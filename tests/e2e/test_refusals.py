@@ -6,13 +6,17 @@ from contextlib import contextmanager
 import pytest
 
 import small
-from machine import CONFIG, DATA_ROOT
+from faults import refused
+from hosts import DEBIAN_13, on
+from machine import CONFIG, DATA_ROOT, STATE
 from playbooks import play
 
 SLEEP = "--stop-timeout 1 bulkhead/busybox sleep 1000000"
 PLAIN_VOLUME = f"{DATA_ROOT}/volumes/workdata/_data"
+USER_NAMESPACES = "/proc/sys/user/max_user_namespaces"
 
-# name → (what stands in the way, how it goes away again, options, words of the message)
+# name → (what stands in the way, how it goes away again, options, words of the message): of the host, and of what
+# is asked for
 CASES = {
     "a privileged container": (
         f"docker create --name fortress --privileged {SLEEP}", "docker rm -f fortress", {},
@@ -44,9 +48,55 @@ CASES = {
         f"systemctl stop docker docker.socket; rm {DATA_ROOT}/volumes; mv /srv/volumes {DATA_ROOT}/volumes; "
         "systemctl reset-failed docker; systemctl start docker; docker start dns worker", {},
         [f"{DATA_ROOT}/volumes is a symbolic link"]),
+    "a volume's data behind a link": (
+        f"mv {PLAIN_VOLUME} /var/lib/elsewhere; ln -s /var/lib/elsewhere {PLAIN_VOLUME}",
+        f"rm {PLAIN_VOLUME}; mv /var/lib/elsewhere {PLAIN_VOLUME}", {},
+        [f"{PLAIN_VOLUME} is a symbolic link", "put the data itself there"]),
+    "a volume's data on a mount of its own": (
+        f"mount --bind {PLAIN_VOLUME} {PLAIN_VOLUME}", f"umount {PLAIN_VOLUME}", {},
+        [f"{PLAIN_VOLUME} is a mount of its own", "put the data itself there"]),
+    "layers on a mount of their own": (
+        f"mount --bind {DATA_ROOT}/overlay2 {DATA_ROOT}/overlay2", f"umount {DATA_ROOT}/overlay2", {},
+        [f"{DATA_ROOT}/overlay2 is a mount of its own", "put the data itself there"]),
+    "a read-only data root": (
+        f"mount --bind {DATA_ROOT} {DATA_ROOT}; mount -o remount,bind,ro {DATA_ROOT}", f"umount {DATA_ROOT}", {},
+        [f"the file system of {DATA_ROOT} is mounted read-only", "mount it writable"]),
+    "a full disk": (
+        f"mkdir -p {STATE}; mount -t tmpfs -o size=1m none {STATE}", f"umount {STATE}", {},
+        [f"the file system of {STATE} has 1020 KiB left", "make room for 16384 KiB"]),
+    "a directory above the data root that is closed to others": (
+        "chmod o-x /var/lib", "chmod o+x /var/lib", {}, ["/var/lib cannot be entered by others", "chmod o+x"]),
+    # A stand-in: the limit itself holds for all hosts of the machine.
+    "a kernel without user namespaces": (
+        f"echo 0 >/run/none; mount --bind /run/none {USER_NAMESPACES}", f"umount {USER_NAMESPACES}", {},
+        ["user.max_user_namespaces=0", "raise that with sysctl"]),
+    "a program of the host that writes into a volume": (
+        f"sleep 1000000 3>>{PLAIN_VOLUME}/held >/dev/null 2>&1 & echo $! >/run/writer",
+        f"kill $(cat /run/writer); rm {PLAIN_VOLUME}/held", {},
+        ["of the host (sleep 1000000)", f"{PLAIN_VOLUME}/held open for writing", "stop it first"]),
+    "an engine plugin": (
+        "mkdir -p /run/plugin/rootfs; echo '{\"interface\": {\"types\": [\"docker.volumedriver/1.0\"], \"socket\": \"x.sock\"}}' "
+        ">/run/plugin/config.json; docker plugin create stuck /run/plugin", "docker plugin rm stuck; rm -r /run/plugin", {},
+        ["the engine plugin stuck", "remove it first"]),
+    # A stand-in: what makes checkpoints is not there.
+    "a checkpoint": (
+        f"mkdir -p {DATA_ROOT}/containers/$(docker inspect -f '{{{{.Id}}}}' idle)/checkpoints/before",
+        f"rm -r {DATA_ROOT}/containers/*/checkpoints", {}, ["container idle", "checkpoint", "docker checkpoint rm"]),
     "a configuration that is not JSON": (
         f"mkdir -p /etc/docker; echo '{{\"log-driver\": ' >{CONFIG}", f"rm {CONFIG}", {},
         [f"{CONFIG} cannot be used", "not JSON"]),
+    "a configuration with a key that the engine does not know": (
+        f"mkdir -p /etc/docker; echo '{{\"log-drivers\": \"local\"}}' >{CONFIG}", f"rm {CONFIG}", {},
+        [f"with {CONFIG} as it would be, dockerd would not start", "log-drivers", "set that right first"]),
+    "a configuration with a key that is a flag of the engine's too": (
+        f"mkdir -p /etc/docker; echo '{{\"hosts\": [\"fd://\"]}}' >{CONFIG}", f"rm {CONFIG}", {},
+        [f"with {CONFIG} as it would be, dockerd would not start",
+         "specified both as a flag and in the configuration file: hosts", "set that right first"]),
+}
+OPTIONS = {
+    "a configuration at another place than the engine reads": (
+        "", "", {"config_file": "/etc/docker/other.json"},
+        [f"dockerd reads its configuration from {CONFIG}", f"give config_file={CONFIG}"]),
     "an unknown option": ("", "", {"carry_on": True}, ["Unsupported parameters", "carry_on", "carry_over"]),
     "a start that is no id": ("", "", {"subid_start": -1}, ["subid_start=-1", "1 and 4294967294"]),
     "the ids of root": ("", "", {"subid_start": 0}, ["subid_start=0", "1 and 4294967294"]),
@@ -87,10 +137,41 @@ def obstacle(machine, arrange, remove):
         machine.sh(remove)
 
 
-@pytest.mark.parametrize(("arrange", "remove", "options", "words"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("arrange", "remove", "options", "words"), [
+    *(pytest.param(*case, id=name, marks=refused(name, case[-1])) for name, case in CASES.items()),
+    *(pytest.param(*case, id=name) for name, case in OPTIONS.items()),
+])
 def test_refused_before_anything_stops(small_host, arrange, remove, options, words):
     with obstacle(small_host, arrange, remove):
         is_refused(small_host, words, **{"state": "enabled", **options})
+
+
+# These engines write by themselves, so the host's files are not compared.
+@refused("a member of a swarm", ["a member of a swarm", "leave the swarm first"])
+def test_refused_in_a_swarm(small_host, reads):
+    machine = small_host
+    with obstacle(machine, "docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1",
+                  "docker swarm leave --force; docker network rm docker_gwbridge"):
+        is_refused_and_runs_on(machine, reads)
+
+
+@pytest.mark.parametrize("machine", [on(DEBIAN_13, name="containerd")], indirect=True)
+@refused("containerd's image store", ["the storage driver is overlayfs", "move to overlay2 first", "carry_over=none"])
+def test_refused_on_the_image_store_of_containerd(small_host, reads):
+    machine = small_host
+    with obstacle(machine, f"echo '{{\"features\": {{\"containerd-snapshotter\": true}}}}' >{CONFIG}; "
+                  "systemctl reset-failed docker; systemctl restart docker",
+                  f"rm {CONFIG}; systemctl reset-failed docker; systemctl restart docker; docker start dns worker"):
+        is_refused_and_runs_on(machine, reads)
+
+
+def is_refused_and_runs_on(machine, words):
+    before = machine.inventory(), machine.dockerd_pid
+    result = machine.remap(state="enabled")
+    assert result.get("failed") and not result.get("changed"), result
+    assert [word for word in words if word not in result["msg"]] == [], result["msg"]
+    assert (machine.inventory(), machine.dockerd_pid) == before
+    assert machine.leftovers() == []
 
 
 @pytest.mark.parametrize("name", ["a privileged container", "a container on the host's network"])

@@ -113,6 +113,15 @@ pub struct State {
 #[serde(rename_all = "PascalCase")]
 struct Health {
     status: String,
+    #[serde(default)]
+    log: Option<Vec<Probe>>,
+}
+
+/// One run of a health check.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Probe {
+    output: String,
 }
 
 impl State {
@@ -120,6 +129,13 @@ impl State {
     #[must_use]
     pub fn health(&self) -> Option<&str> {
         self.health.as_ref().map(|health| health.status.as_str())
+    }
+
+    /// What the last health check printed.
+    #[must_use]
+    pub fn health_output(&self) -> &str {
+        let log = self.health.iter().flat_map(|health| &health.log).flatten();
+        log.last().map_or("", |probe| probe.output.trim())
     }
 }
 

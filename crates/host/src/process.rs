@@ -73,8 +73,116 @@ pub fn users_of(paths: &[&Path]) -> Result<BTreeSet<(PathBuf, String)>> {
     Ok(found)
 }
 
+/// A program that may write to a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Writer {
+    /// Its process.
+    pub pid: u32,
+    /// Its command line.
+    pub command: String,
+    /// The file, by the name it was opened with.
+    pub path: PathBuf,
+}
+
+/// The programs that have a file whose path passes open for writing, or mapped so that they write to it. Those in
+/// a pid namespace of their own, as containers are, are passed over.
+///
+/// # Errors
+/// When /proc cannot be read. A process that ends meanwhile is passed over.
+pub fn writers(passes: impl Fn(&Path) -> bool) -> Result<Vec<Writer>> {
+    let own = fs::read_link("/proc/self/ns/pid").context("cannot read /proc")?;
+    let mut found = BTreeSet::new();
+    for process in fs::read_dir("/proc")
+        .context("cannot read /proc")?
+        .flatten()
+    {
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let process = process.path();
+        if fs::read_link(process.join("ns/pid")).ok().as_ref() != Some(&own) {
+            continue;
+        }
+        let paths = opened(&process).into_iter().chain(mapped(&process));
+        found.extend(paths.filter(|path| passes(path)).map(|path| Writer {
+            pid,
+            command: command(&process),
+            path,
+        }));
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// The files that a process has open for writing (proc_pid_fdinfo(5)).
+fn opened(process: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(process.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let for_writing = files.filter(|file| {
+        let info = fs::read_to_string(process.join("fdinfo").join(file.file_name()));
+        let flags = info.ok().and_then(|info| {
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+            u32::from_str_radix(flags.trim(), 8).ok()
+        });
+        // O_WRONLY or O_RDWR
+        flags.is_some_and(|flags| flags & 3 != 0)
+    });
+    for_writing
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .collect()
+}
+
+/// The files that it has mapped shared and writable (proc_pid_maps(5)).
+fn mapped(process: &Path) -> Vec<PathBuf> {
+    let maps = fs::read(process.join("maps")).unwrap_or_default();
+    let maps = String::from_utf8_lossy(&maps);
+    let shared = maps.lines().filter_map(|line| {
+        let (fields, path) = line.split_at_checked(line.find('/')?)?;
+        let permissions = fields.split(' ').nth(1)?.as_bytes();
+        (permissions.get(1) == Some(&b'w') && permissions.last() == Some(&b's'))
+            .then(|| path.into())
+    });
+    shared.collect()
+}
+
+fn command(process: &Path) -> String {
+    let line = fs::read(process.join("cmdline")).unwrap_or_default();
+    let words = line
+        .split(|&byte| byte == 0)
+        .filter(|word| !word.is_empty());
+    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+    words.join(" ")
+}
+
 /// Whether this process is root's.
 #[must_use]
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn only_who_has_a_file_open_for_writing_is_found() {
+        let scratch = tempfile::tempdir().unwrap();
+        let found = || writers(|path| path.starts_with(scratch.path())).unwrap();
+        let path = scratch.path().join("file");
+        let file = File::create(&path).unwrap();
+        let [writer] = &*found() else {
+            panic!("{:?}", found())
+        };
+        assert_eq!((writer.pid, &writer.path), (std::process::id(), &path));
+        assert!(!writer.command.is_empty());
+        drop(file);
+        let _reader = File::open(&path).unwrap();
+        assert_eq!(found(), []);
+    }
 }

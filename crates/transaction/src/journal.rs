@@ -1,6 +1,10 @@
 //! The journal: one JSON record a line, each flushed to the disk before anything else happens.
 
 use crate::Error;
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{File, OpenOptions},
@@ -41,6 +45,9 @@ impl<S> Record<S> {
     }
 }
 
+/// Bytes set aside for the records after the first: more than so many steps can write.
+const RECORDS: u64 = 64 << 10;
+
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
@@ -75,6 +82,16 @@ impl Journal {
             .write_all(&line)
             .and_then(|()| self.file.sync_data())
             .map_err(Error::io(&self.path))
+    }
+
+    /// Sets room aside for all the records to come, so that a disk that fills up meanwhile stops neither the steps
+    /// nor their undoing. A file system that cannot do so goes without.
+    pub(crate) fn reserve(&self) -> Result<(), Error> {
+        let length = self.file.metadata().map_err(Error::io(&self.path))?.len();
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, length, RECORDS) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) | Ok(()) => Ok(()),
+            Err(error) => Err(Error::io(&self.path)(error.into())),
+        }
     }
 
     /// Flushes the whole file system that holds `path`.

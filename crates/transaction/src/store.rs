@@ -101,7 +101,9 @@ impl Store {
             steps,
             sync,
         };
-        Journal::create(&draft.join(JOURNAL))?.write(&begin)?;
+        let mut journal = Journal::create(&draft.join(JOURNAL))?;
+        journal.write(&begin)?;
+        journal.reserve()?;
         sync_directory(&draft)?;
         fs::rename(&draft, &directory).map_err(Error::io(&directory))?;
         sync_directory(&self.directory)?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::Write,
+    os::unix::fs::MetadataExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -19,7 +20,7 @@ struct Make {
     trap: Trap,
 }
 
-#[derive(Serialize, Deserialize, Clone, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq)]
 enum Trap {
     None,
     CrashBefore,
@@ -145,6 +146,15 @@ fn a_run_applies_every_step_then_finishes_and_closes() {
     assert_eq!(scratch.made(), ["one", "two", "three"]);
     assert_eq!(log[3..], ["finished three", "finished two", "finished one"]);
     assert!(nothing_open(&scratch.state()) && !store.is_open());
+}
+
+#[test]
+fn room_for_all_records_is_set_aside_before_the_first_step() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let _open = store.begin("test", scratch.steps([CALM; 3]), vec![]);
+    let journal = fs::metadata(scratch.journal()).unwrap();
+    assert!(journal.len() < 4096 && journal.blocks() * 512 >= 64 << 10);
 }
 
 #[test]

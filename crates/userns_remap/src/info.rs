@@ -4,7 +4,7 @@ use crate::{
     args::{self, Args, CarryOver, Others, State},
     config, facts, layout,
     observe::{self, Observed},
-    plan, present, range, references, remap,
+    plan, present, range, references, remap, validate,
     verdict::{self, Facts, Finding},
     workload::Workload,
 };
@@ -92,6 +92,10 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         .map(|_| plan::plan(args, observed, ""))
         .transpose()?;
     let surveys = plan.as_mut().map(remap::survey).transpose()?.flatten();
+    if let Some(plan) = &mut plan {
+        plan.refusals
+            .extend(validate::refusal(observed, &plan.steps)?);
+    }
     let mut facts = Facts {
         immutable: surveys
             .as_ref()

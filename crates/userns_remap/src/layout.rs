@@ -45,10 +45,10 @@ pub fn remapped_root(name: &str) -> Option<(u32, u32)> {
     Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
-/// Whether an entry of the data root is none of the plain engine's: the root of a remapped one, or what has been set
-/// aside.
+/// Whether an entry of the data root is none of the plain engine's: the root of a remapped one, what has been set
+/// aside, or what the file system itself keeps where it is mounted.
 pub fn is_beside(name: &str) -> bool {
-    remapped_root(name).is_some() || name == ASIDE
+    remapped_root(name).is_some() || name == ASIDE || name == "lost+found"
 }
 
 /// What is carried along when a data root moves: all of it, but for what lies beside.
@@ -84,6 +84,17 @@ pub fn shifted_trees(engine_root: &Path, keep: &Keep) -> Result<Vec<PathBuf>> {
         .flat_map(|layer| [layer.join("diff"), layer.join("work")]);
     let trees = inside.chain(volumes.iter().map(|volume| volume.join("_data")));
     Ok(trees.filter(|tree| tree.is_dir()).collect())
+}
+
+/// Whether a path lies in what is shifted, in the data root itself or in a remapped root inside it.
+pub fn belongs_to_containers(data_root: &Path, path: &Path) -> bool {
+    let inside = path.strip_prefix(data_root).into_iter().flatten();
+    let mut names = inside.filter_map(|name| name.to_str()).peekable();
+    names.next_if(|name| remapped_root(name).is_some());
+    matches!(
+        (names.next(), names.nth(1)),
+        (Some("overlay2"), Some("diff" | "work")) | (Some("volumes"), Some("_data"))
+    )
 }
 
 /// Whether one of the [`shifted_trees`] lies in `overlay2/<id>-init`, which the engine fills with mount
@@ -186,4 +197,30 @@ pub fn owned(engine_root: &Path) -> Result<Vec<Owned>> {
     add(layers, Owner::Group, Some(0o710));
     add(volumes, Owner::Root, Some(0o701));
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_containers_is_told_from_what_the_engine_keeps() {
+        let of_containers = |path: &str| belongs_to_containers("/r".as_ref(), path.as_ref());
+        for path in [
+            "/r/volumes/v/_data",
+            "/r/volumes/v/_data/x",
+            "/r/5.6/volumes/v/_data/x",
+            "/r/overlay2/l/diff/x",
+        ] {
+            assert!(of_containers(path), "{path}");
+        }
+        for path in [
+            "/r/volumes/metadata.db",
+            "/r/5.6/overlay2/l/link",
+            "/r/containers/c/diff/x",
+            "/srv/volumes/v/_data/x",
+        ] {
+            assert!(!of_containers(path), "{path}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod apply;
 mod args;
 mod bind_mounts;
 mod change;
+mod conditions;
 mod config;
 mod copying;
 mod device;
@@ -34,6 +35,7 @@ mod remap;
 mod samples;
 mod step;
 mod users;
+mod validate;
 mod verdict;
 mod workload;
 

@@ -4,6 +4,7 @@ mod trees;
 
 use crate::{
     args::Args,
+    conditions::{self, Conditions},
     config,
     copying::{self, Space},
     facts, kept,
@@ -95,6 +96,8 @@ pub struct Observed {
     pub copy: Option<Space>,
     /// What the root has that an earlier `enabled` kept, as far as directories tell: no networks.
     pub in_kept_root: Inventory,
+    /// What the host itself is like.
+    pub conditions: Conditions,
 }
 
 /// One entry of a data root.
@@ -170,7 +173,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         container_maps: remapped.and_then(|root| container_maps(&containers, root)),
         root: entries(&data_root)?,
         remapped_roots: remapped_roots(&data_root)?,
-        irregular: irregular(&data_root, &engine_root)?,
+        irregular: irregular(&engine_root)?,
         closed: closed(&data_root)?,
         layers: layers(&engine_root, &containers),
         facts: facts::gather(&mounting, &containers, &engine_root)?,
@@ -192,6 +195,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         copy: copying::space(args, &data_root, remapped.is_some())?,
         in_kept_root: kept::inventory(record.as_ref(), &data_root)?,
         record,
+        conditions: conditions::observe(&data_root)?,
         info,
         data_root,
         remapped,
@@ -379,7 +383,7 @@ fn remapped_roots(data_root: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
 }
 
 /// The places that a rename or a shift would miss or lead astray.
-fn irregular(data_root: &Path, engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
+fn irregular(engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
     let mounts = mounts::of_process("self")?;
     let is_mount = |path: &Path| mounts.iter().any(|mount| mount.point == path);
     let mut found = vec![];
@@ -388,10 +392,6 @@ fn irregular(data_root: &Path, engine_root: &Path) -> Result<Vec<(PathBuf, &'sta
         Ok(_) if is_mount(&path) => found.push((path, "a mount of its own")),
         _ => {}
     };
-    // The engine itself mounts its data root on itself where mounts do not propagate, and says so.
-    if !Path::new("/run/docker/unmount-on-shutdown").exists() {
-        check(data_root.to_owned());
-    }
     KNOWN.iter().for_each(|name| check(engine_root.join(name)));
     for tree in ["volumes", "overlay2"] {
         for entry in entries(&engine_root.join(tree))?

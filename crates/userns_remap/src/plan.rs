@@ -97,6 +97,8 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         ..Plan::default()
     };
     plan.refusals.extend(refuse::closed(observed));
+    let conditions = observed.conditions.refusals(Direction::ToRemapped);
+    plan.refusals.extend(conditions);
     let workloads = observed.workloads();
     let mut found = vec![];
     match args.carry_over {
@@ -185,6 +187,8 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     };
     let before = reassign::in_use(observed)?;
     plan.refusals = refuse::engine(observed);
+    let conditions = observed.conditions.refusals(Direction::ToPlain);
+    plan.refusals.extend(conditions);
     plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
     let (binds, gone) = bind_mounts::back(observed, &before.invert());

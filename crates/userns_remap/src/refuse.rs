@@ -3,7 +3,7 @@
 
 use crate::{
     device,
-    layout::{KNOWN, Keep},
+    layout::{self, KNOWN, Keep},
     observe::{Entry, Observed},
 };
 use host::docker::Container;
@@ -68,7 +68,8 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
         ));
     } else if info.driver != "overlay2" {
         found.push(format!(
-            "the storage driver is {}; only overlay2 can be carried over in place",
+            "the storage driver is {}; only overlay2 can be carried over in place: move to overlay2 first, or leave \
+             everything behind with carry_over=none",
             info.driver
         ));
     }
@@ -88,9 +89,10 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
     let mounted: Vec<_> = mounted.collect();
     let irregular = observed.irregular.iter();
     let irregular = irregular.filter(|(path, _)| !mounted.contains(path));
+    found.extend(observed.conditions.of_shift());
     found.extend(irregular.map(|(path, what)| {
         format!(
-            "{} is {what}: a rename cannot carry it along",
+            "{} is {what}, which a rename cannot carry along; put the data itself there instead",
             path.display()
         )
     }));
@@ -122,9 +124,9 @@ fn devices(observed: &Observed) -> impl Iterator<Item = &str> {
 
 /// Entries of the data root that this version does not know, and so would not know how to carry.
 pub fn unknown(root: &[Entry], path: &Path) -> Vec<String> {
-    let strangers = root.iter().filter(|entry| {
-        !KNOWN.contains(&entry.name.as_str()) && !crate::layout::is_beside(&entry.name)
-    });
+    let strangers = root
+        .iter()
+        .filter(|entry| !KNOWN.contains(&entry.name.as_str()) && !layout::is_beside(&entry.name));
     strangers
         .map(|entry| {
             format!(
@@ -154,7 +156,7 @@ pub fn occupied<'e>(entries: impl Iterator<Item = &'e Entry>, path: &Path) -> Op
 /// Directories above the data root that remapped containers could not pass.
 pub fn closed(observed: &Observed) -> Vec<String> {
     let closed = observed.closed.iter();
-    closed.map(|path| format!("{} cannot be entered by others (mode o+x), so remapped containers could not reach their files below it", path.display())).collect()
+    closed.map(|path| format!("{} cannot be entered by others, so remapped containers could not reach their files below it; chmod o+x it", path.display())).collect()
 }
 
 /// Bind mounts of the data root's own paths, which move.
@@ -300,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_the_engine_is_not_known_to_keep_is_refused_but_not_other_remapped_roots() {
-        let root = [entry("overlay2"), entry("aufs"), entry("100000.100000")];
+        let root = ["overlay2", "aufs", "100000.100000", "lost+found"].map(entry);
         assert_one(&unknown(&root, Path::new("/r")), &["/r/aufs"]);
         assert!(
             occupied(

@@ -6,7 +6,7 @@ use crate::{
     observe::{self, Surveys},
     paths::{IN_PROGRESS, STATE},
     plan::{self, Plan},
-    present,
+    present, validate,
 };
 use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -176,6 +176,8 @@ fn prepare(args: &Args) -> Result<(observe::Observed, Plan)> {
     if plan.refusals.is_empty() {
         survey(&mut plan)?;
         observe::survey_bind_mounts(&mut plan)?;
+        let refusal = validate::refusal(&observed, &plan.steps)?;
+        plan.refusals.extend(refusal);
     }
     match plan.refusals.as_slice() {
         [] => Ok((observed, plan)),

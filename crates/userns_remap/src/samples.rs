@@ -2,6 +2,7 @@
 
 use crate::{
     args::{Args, CarryOver, Others, State},
+    conditions::Conditions,
     observe::{Entry, Ids, Observed},
     step::Inventory,
     verdict::Facts,
@@ -119,6 +120,10 @@ pub fn plain() -> Observed {
         free_bytes: 1 << 30,
         copy: None,
         in_kept_root: Inventory::default(),
+        conditions: Conditions {
+            user_namespaces: Some(1),
+            ..Conditions::default()
+        },
     }
 }
 

@@ -58,13 +58,17 @@ pub fn start_exactly(
         let find = |wanted: &Running| all.iter().find(|container| container.id == wanted.id);
         let states: Vec<_> = running
             .iter()
-            .map(|wanted| is_up(wanted, find(wanted), maps))
+            .map(|wanted| not_yet(wanted, find(wanted), maps))
             .collect();
-        Ok(match states.into_iter().collect::<Result<Vec<_>>>() {
+        match states.into_iter().collect::<Result<Vec<_>>>() {
             // Waiting would not help.
-            Err(down) => Some(Err(down)),
-            Ok(up) => up.into_iter().all(|up| up).then_some(Ok(())),
-        })
+            Err(down) => Ok(Some(Err(down))),
+            Ok(states) => {
+                let waiting: Vec<_> = states.into_iter().flatten().collect();
+                ensure!(waiting.is_empty(), "{}", waiting.join("; "));
+                Ok(Some(Ok(())))
+            }
+        }
     })?
 }
 
@@ -91,8 +95,8 @@ pub fn start_what_can(running: &[Running], idle: &[String], timeout: Duration) -
     failed.chain(not_stopped).collect()
 }
 
-/// `Ok(false)` while it is being restarted, or its health check has not decided yet.
-fn is_up(wanted: &Running, found: Option<&Container>, maps: &IdMaps) -> Result<bool> {
+/// What there is to wait for: that it is being restarted, or that its health check has not passed yet.
+fn not_yet(wanted: &Running, found: Option<&Container>, maps: &IdMaps) -> Result<Option<String>> {
     let name = &wanted.name;
     let Some(found) = found else {
         bail!("container {name} is gone")
@@ -100,7 +104,12 @@ fn is_up(wanted: &Running, found: Option<&Container>, maps: &IdMaps) -> Result<b
     let state = &found.state;
     match state.status.as_str() {
         "running" => {}
-        "restarting" => return Ok(false),
+        "restarting" => {
+            return Ok(Some(format!(
+                "container {name} starts again and again: {}",
+                last_words(&wanted.id)
+            )));
+        }
         other => bail!(
             "container {name} ran before and is now {other}: {}",
             last_words(&wanted.id)
@@ -117,7 +126,13 @@ fn is_up(wanted: &Running, found: Option<&Container>, maps: &IdMaps) -> Result<b
         expected.uid,
         expected.gid
     );
-    Ok(!wanted.healthy || state.health() == Some("healthy"))
+    let health = state
+        .health()
+        .filter(|health| wanted.healthy && *health != "healthy");
+    Ok(health.map(|health| {
+        let output = state.health_output();
+        format!("container {name} was healthy before and is {health} now: {output}")
+    }))
 }
 
 fn last_words(id: &str) -> String {

@@ -2,7 +2,7 @@
 
 use crate::{
     apply::containers,
-    guard,
+    conditions, guard,
     order::start_order,
     step::{Inventory, Running},
 };
@@ -26,7 +26,14 @@ const LINGER: Duration = Duration::from_secs(20);
 
 pub fn stop(units: &[String]) -> Result<()> {
     let units: Vec<_> = units.iter().map(String::as_str).collect();
-    systemd::stop(&units, STOP)
+    stop_for_good(&units)
+}
+
+/// Whoever starts the engine at the same time makes systemd cancel the stop.
+fn stop_for_good(units: &[&str]) -> Result<()> {
+    until(STOP, "the engine does not stop", || {
+        systemd::stop(units, STOP).map(Some)
+    })
 }
 
 /// Takes a start back: whatever containers run now are stopped, then the engine, in whatever state it
@@ -39,12 +46,19 @@ pub fn unstart(engine_root: &Path) -> Result<()> {
             .collect();
         containers::stop(&running)?;
     }
-    guard::hold()?;
-    systemd::stop(&docker::UNITS, STOP)?;
+    hold()?;
     prove_stopped(engine_root)
 }
 
-/// Nothing may use the data root: no shim of the engine's, no mount in any mount namespace.
+/// From here on nothing starts the engine: whatever started it since it was stopped (a package upgrade, a client's
+/// call of its socket) has done so in vain.
+pub fn hold() -> Result<()> {
+    guard::hold()?;
+    stop_for_good(&docker::UNITS)
+}
+
+/// Nothing may use the data root: no shim of the engine's, no mount in any mount namespace, no program that writes
+/// into containers' files.
 pub fn prove_stopped(data_root: &Path) -> Result<()> {
     until(LINGER, "the engine is stopped, but not gone", || {
         let shims = shims();
@@ -53,8 +67,12 @@ pub fn prove_stopped(data_root: &Path) -> Result<()> {
             "containers' shims still run: processes {}",
             shims.join(", ")
         );
+        if let Some(writer) = conditions::writers(data_root)?.first() {
+            bail!("{}", conditions::open_file(writer));
+        }
         let held = mounts::holders(data_root)?;
-        if let Some(holder) = held.first() {
+        // The data root may be a mount of its own: what is in it moves within it.
+        if let Some(holder) = held.iter().find(|holder| holder.point != data_root) {
             let point = holder.point.display();
             bail!(
                 "{point} is still mounted, as process {} sees it",

@@ -131,7 +131,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             context.engine_stopped = Some(Instant::now());
             engine::stop(units)
         }
-        Step::Hold => guard::hold(),
+        Step::Hold => engine::hold(),
         Step::ProveStopped { data_root } => engine::prove_stopped(data_root),
         Step::CopyLayers {
             from,

@@ -10,7 +10,7 @@ use crate::{
     range,
     record::Record,
     refuse,
-    step::Step,
+    step::{Direction, Step},
     users, verdict,
 };
 use anyhow::{Result, bail, ensure};
@@ -94,6 +94,8 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
     plan.data_root.clone_from(&to);
     plan.refusals.extend(refuse::engine(observed));
     plan.refusals.extend(refuse::closed(observed));
+    let conditions = observed.conditions.refusals(Direction::Between);
+    plan.refusals.extend(conditions);
     let (binds, shown) = bind_mounts::between(observed, moved(&before, &choice.maps));
     plan.refusals.extend(shown);
     let change = Change {
@@ -168,7 +170,6 @@ mod tests {
         plan::{plan, tests::STAMP},
         record::Kept,
         samples::{args, container, entry, ids, remapped},
-        step::Direction,
     };
     use host::accounts::Account;
     use idmap::subid::Subids;
