@@ -6,7 +6,13 @@ use host::{
     command::until,
     docker::{self, Container},
 };
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 /// How long a container has to keep running before it counts as up.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -14,22 +20,46 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Stops containers, those that nothing stands on first, and those of one level together: many do not
 /// heed the signal and take all the time they have.
 pub fn stop(running: &[Running]) -> Result<()> {
+    for level in levels(running).values().rev() {
+        each(level, level.len(), |container| stop_one(container))?;
+    }
+    Ok(())
+}
+
+fn levels(running: &[Running]) -> BTreeMap<usize, Vec<&Running>> {
     let mut levels: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for container in running {
         levels.entry(container.level).or_default().push(container);
     }
-    for level in levels.values().rev() {
-        thread::scope(|scope| {
-            let stops: Vec<_> = level
-                .iter()
-                .map(|container| scope.spawn(|| stop_one(container)))
-                .collect();
-            stops
-                .into_iter()
-                .try_for_each(|stop| stop.join().unwrap_or_else(|_| bail!("a thread panicked")))
-        })?;
-    }
-    Ok(())
+    levels
+}
+
+/// Does it to all of them, so many at a time; the first failure, once all that began have ended.
+fn each(
+    containers: &[&Running],
+    at_a_time: usize,
+    act: impl Fn(&Running) -> Result<()> + Sync,
+) -> Result<()> {
+    let next = Mutex::new(containers.iter());
+    let work = || {
+        loop {
+            let container = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+            match container {
+                Some(container) => act(container)?,
+                None => return Ok(()),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_a_time.min(containers.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let ends: Vec<_> = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| bail!("a thread panicked")))
+            .collect();
+        ends.into_iter().collect()
+    })
 }
 
 fn stop_one(container: &Running) -> Result<()> {
@@ -37,20 +67,32 @@ fn stop_one(container: &Running) -> Result<()> {
         .with_context(|| format!("container {} does not stop", container.name))
 }
 
-/// Starts what ran and stops what did not, then sees that what ran keeps running, healthy where it was, and
-/// under a map that begins at `uid_start`.
+/// Starts what ran, each after what it stands on and those of one level together, stops what did not run, and
+/// returns once all are back: healthy where they were, and under a map that begins at `uid_start`.
 pub fn start_exactly(
     running: &[Running],
     idle: &[String],
     uid_start: u32,
     timeout: Duration,
 ) -> Result<()> {
-    for container in running {
-        docker::start(&container.id, timeout)
-            .with_context(|| format!("container {} does not start", container.name))?;
+    let at_a_time = thread::available_parallelism().map_or(1, |processors| 2 * processors.get());
+    for level in levels(running).values() {
+        each(level, at_a_time, |container| {
+            docker::start(&container.id, timeout)
+                .with_context(|| format!("container {} does not start", container.name))
+        })?;
     }
     stop_idle(idle)?;
+    all_up(running, uid_start, timeout)
+}
+
+/// Sees that they keep running.
+pub fn settle(running: &[Running], uid_start: u32, timeout: Duration) -> Result<()> {
     thread::sleep(SETTLE);
+    all_up(running, uid_start, timeout)
+}
+
+fn all_up(running: &[Running], uid_start: u32, timeout: Duration) -> Result<()> {
     until(timeout, "containers do not come back healthy", || {
         let all = docker::containers()?;
         let find = |wanted: &Running| all.iter().find(|container| container.id == wanted.id);

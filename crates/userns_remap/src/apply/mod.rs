@@ -3,6 +3,7 @@
 mod configure;
 mod containers;
 mod convert;
+mod downtime;
 mod engine;
 mod overrides;
 
@@ -12,6 +13,7 @@ use crate::{
     step::{Direction, Step},
 };
 use anyhow::{Context as _, Result, ensure};
+use downtime::Downtime;
 use host::accounts;
 use std::{
     path::Path,
@@ -19,7 +21,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use transaction::{Recovery, Store, Undone};
 
@@ -38,12 +40,7 @@ pub struct Context {
     pub step: Arc<Mutex<&'static str>>,
     pub shifted: Option<rechown::Report>,
     pub restarted: Vec<String>,
-    containers_stopped: Option<Instant>,
-    engine_stopped: Option<Instant>,
-    /// From the stop of the first container to the last one's coming back.
-    pub downtime: Option<Duration>,
-    /// How long the engine itself was down.
-    pub engine_downtime: Option<Duration>,
+    pub downtime: Downtime,
 }
 
 impl Context {
@@ -56,10 +53,7 @@ impl Context {
             step: Arc::new(Mutex::new("look")),
             shifted: None,
             restarted: vec![],
-            containers_stopped: None,
-            engine_stopped: None,
-            downtime: None,
-            engine_downtime: None,
+            downtime: Downtime::default(),
         }
     }
 
@@ -114,13 +108,10 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         Step::Overrides(changes) => overrides::apply(changes),
         Step::Guard { needs } => guard::install(needs),
         Step::StopContainers { running, .. } => {
-            context.containers_stopped = Some(Instant::now());
+            context.downtime.begin();
             containers::stop(running)
         }
-        Step::StopEngine { units } => {
-            context.engine_stopped = Some(Instant::now());
-            engine::stop(units)
-        }
+        Step::StopEngine { units } => engine::stop(units),
         Step::Hold => guard::hold(),
         Step::ProveStopped { data_root } => engine::prove_stopped(data_root),
         Step::MoveRoot { from, to } => convert::move_root(from, to),
@@ -154,11 +145,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         Step::StartEngine {
             units,
             expected_root,
-        } => {
-            engine::start(units, expected_root, context.timeout)?;
-            context.engine_downtime = context.engine_stopped.map(|since| since.elapsed());
-            Ok(())
-        }
+        } => engine::start(units, expected_root, context.timeout),
         Step::VerifyInventory(expected) => engine::verify(expected),
         Step::StartContainers {
             running,
@@ -166,14 +153,17 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             uid_start,
         } => {
             containers::start_exactly(running, idle, *uid_start, context.timeout)?;
-            context.downtime = context.containers_stopped.map(|since| since.elapsed());
+            context.downtime.end(step);
+            containers::settle(running, *uid_start, context.timeout)?;
             context.restarted = running
                 .iter()
                 .map(|container| container.name.clone())
                 .collect();
             Ok(())
         }
-    }
+    }?;
+    context.downtime.count(step);
+    Ok(())
 }
 
 fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
