@@ -18,13 +18,14 @@ IMAGE = "bulkhead/many"
 RESTART = ("no", "always", "unless-stopped", "on-failure:3")
 # One line of log at its first start, none from then on. As process 1 a shell ignores SIGTERM unless it is told.
 WAIT = ["sh", "-c", "[ -e /started ] || { echo started; touch /started; }; trap exit TERM; sleep 1000000 & wait"]
-# What stands on others, and so starts after them; it stays in the host's user namespace, and shares no volume.
+# What stands on others, and so starts after them.
 SIDE = {
     "side0": ["--network", "container:web0"],
     "side1": ["--network", "network1", "--link", "web1:peer"],
     "side2": ["--network", "network2", "--volumes-from", "web2"],
     "side3": ["--network", "container:web1", "--restart", "always"],
 }
+# It stays in the host's user namespace, and shares no volume.
 HOST_MODE = {"onhost": ["--userns", "host", "--network", "host", "--restart", "always",
                         "-v", f"volume{VOLUMES - 1}:/data"]}
 
@@ -67,8 +68,9 @@ def up(name):
     many = sh("docker create --name many bulkhead/busybox >/dev/null; docker inspect -f '{{.GraphDriver.Data.UpperDir}}' many")
     fill(name, IMAGE_FILES, many.split())
     sh(f"docker commit many {IMAGE}; docker rm many")
-    lines = [["docker", "network", "create", "--subnet", f"172.30.{number}.0/24", f"network{number}"]
-             for number in range(NETWORKS)]
+    # The engine tells of a gateway that was not given only after its next start.
+    lines = [["docker", "network", "create", "--subnet", f"172.30.{number}.0/24", "--gateway", f"172.30.{number}.1",
+              f"network{number}"] for number in range(NETWORKS)]
     lines += [["docker", "volume", "create", "--label", f"number={number}", f"volume{number}"] for number in range(VOLUMES)]
     lines += [["docker", "create", "--name", container, *arguments] for container, arguments in containers().items()]
     sh("\n".join(map(shlex.join, lines)))

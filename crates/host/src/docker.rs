@@ -319,14 +319,17 @@ pub fn start(id: &str, timeout: Duration) -> Result<()> {
         .map(drop)
 }
 
-/// Stops a container. The engine ends it by force after `grace` seconds: older clients send 10 where
-/// they are told nothing, so the container's own time-out has to be said.
+/// Stops containers, side by side. The engine ends each by force after `grace` seconds: older clients send 10 where
+/// they are told nothing, so the containers' own time-out has to be said.
 ///
 /// # Errors
 /// With the client's words.
-pub fn stop(id: &str, grace: u64) -> Result<()> {
-    let timeout = Duration::from_secs(grace.saturating_add(60));
-    docker(["container", "stop", "--time", &grace.to_string(), id])
+pub fn stop(ids: &[&str], grace: u64) -> Result<()> {
+    let (seconds, timeout) = (
+        grace.to_string(),
+        Duration::from_secs(grace.saturating_add(60)),
+    );
+    docker([&["container", "stop", "--time", &seconds], ids].concat())
         .timeout(timeout)
         .stdout()
         .map(drop)

@@ -17,11 +17,25 @@ use std::{
 /// How long a container has to keep running before it counts as up.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How many containers the client stops at a time; of more, the last would wait for the first.
+const TOGETHER: usize = 50;
+
 /// Stops containers, those that nothing stands on first, and those of one level together: many do not
 /// heed the signal and take all the time they have.
 pub fn stop(running: &[Running]) -> Result<()> {
     for level in levels(running).values().rev() {
-        each(level, level.len(), |container| stop_one(container))?;
+        let mut by_grace: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for container in level {
+            let together = by_grace.entry(container.grace).or_default();
+            together.push(container.id.as_str());
+        }
+        let groups: Vec<_> = by_grace
+            .iter()
+            .flat_map(|(grace, ids)| ids.chunks(TOGETHER).map(move |ids| (*grace, ids)))
+            .collect();
+        each(&groups, groups.len(), |(grace, ids)| {
+            docker::stop(ids, *grace).context("containers do not stop")
+        })?;
     }
     Ok(())
 }
@@ -35,23 +49,21 @@ fn levels(running: &[Running]) -> BTreeMap<usize, Vec<&Running>> {
 }
 
 /// Does it to all of them, so many at a time; the first failure, once all that began have ended.
-fn each(
-    containers: &[&Running],
+fn each<T: Sync>(
+    items: &[T],
     at_a_time: usize,
-    act: impl Fn(&Running) -> Result<()> + Sync,
+    act: impl Fn(&T) -> Result<()> + Sync,
 ) -> Result<()> {
-    let next = Mutex::new(containers.iter());
-    let work = || {
-        loop {
-            let container = next.lock().unwrap_or_else(PoisonError::into_inner).next();
-            match container {
-                Some(container) => act(container)?,
-                None => return Ok(()),
-            }
-        }
+    let items_left = Mutex::new(items.iter());
+    let next = || {
+        items_left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
     };
+    let work = || std::iter::from_fn(next).try_for_each(&act);
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..at_a_time.min(containers.len()))
+        let workers: Vec<_> = (0..at_a_time.min(items.len()))
             .map(|_| scope.spawn(work))
             .collect();
         let ends: Vec<_> = workers
@@ -62,19 +74,9 @@ fn each(
     })
 }
 
-fn stop_one(container: &Running) -> Result<()> {
-    docker::stop(&container.id, container.grace)
-        .with_context(|| format!("container {} does not stop", container.name))
-}
-
-/// Starts what ran, each after what it stands on and those of one level together, stops what did not run, and
-/// returns once all are back: healthy where they were, and under a map that begins at `uid_start`.
-pub fn start_exactly(
-    running: &[Running],
-    idle: &[String],
-    uid_start: u32,
-    timeout: Duration,
-) -> Result<()> {
+/// Starts what ran, each after what it stands on and those of one level together, and returns once all are back:
+/// healthy where they were, and under a map that begins at `uid_start`.
+pub fn start(running: &[Running], uid_start: u32, timeout: Duration) -> Result<()> {
     let at_a_time = thread::available_parallelism().map_or(1, |processors| 2 * processors.get());
     for level in levels(running).values() {
         each(level, at_a_time, |container| {
@@ -82,12 +84,17 @@ pub fn start_exactly(
                 .with_context(|| format!("container {} does not start", container.name))
         })?;
     }
-    stop_idle(idle)?;
     all_up(running, uid_start, timeout)
 }
 
-/// Sees that they keep running.
-pub fn settle(running: &[Running], uid_start: u32, timeout: Duration) -> Result<()> {
+/// Stops what did not run, and sees that what ran keeps running.
+pub fn settle(
+    running: &[Running],
+    idle: &[String],
+    uid_start: u32,
+    timeout: Duration,
+) -> Result<()> {
+    stop_idle(idle)?;
     thread::sleep(SETTLE);
     all_up(running, uid_start, timeout)
 }
@@ -114,8 +121,9 @@ fn stop_idle(idle: &[String]) -> Result<()> {
     let up = found
         .iter()
         .filter(|container| matches!(container.state.status.as_str(), "running" | "restarting"));
-    up.filter(|container| idle.contains(&container.id))
-        .try_for_each(|container| stop_one(&Running::of((0, container))))
+    let idle = up.filter(|container| idle.contains(&container.id));
+    let idle: Vec<_> = idle.map(|container| Running::of((0, container))).collect();
+    stop(&idle)
 }
 
 /// Starts what ran and stops what did not, as far as it can be done, and names what cannot.

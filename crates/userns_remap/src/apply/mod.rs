@@ -152,9 +152,9 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             idle,
             uid_start,
         } => {
-            containers::start_exactly(running, idle, *uid_start, context.timeout)?;
+            containers::start(running, *uid_start, context.timeout)?;
             context.downtime.end(step);
-            containers::settle(running, *uid_start, context.timeout)?;
+            containers::settle(running, idle, *uid_start, context.timeout)?;
             context.restarted = running
                 .iter()
                 .map(|container| container.name.clone())
