@@ -12,7 +12,7 @@ import sys
 from contextlib import chdir
 from pathlib import Path
 
-FILES, IMAGE_FILES = 200_000, 20_000
+FILES = 200_000
 NETWORKS, VOLUMES = 10, 30
 IMAGE = "bulkhead/many"
 RESTART = ("no", "always", "unless-stopped", "on-failure:3")
@@ -57,7 +57,24 @@ def address(number):
     return f"172.30.{number % NETWORKS}.{100 + number}"
 
 
-def up(name):
+def networks():
+    """The commands that create them."""
+    # The engine tells of a gateway that was not given only after its next start.
+    return [["docker", "network", "create", "--subnet", f"172.30.{number}.0/24", "--gateway", f"172.30.{number}.1",
+             f"network{number}"] for number in range(NETWORKS)]
+
+
+def volumes():
+    """The commands that create them."""
+    return [["docker", "volume", "create", "--label", f"number={number}", f"volume{number}"] for number in range(VOLUMES)]
+
+
+def create():
+    """The commands that create the containers."""
+    return [["docker", "create", "--name", name, *arguments] for name, arguments in containers().items()]
+
+
+def up(name, files=FILES):
     """Set the workload up on a fresh host, whose own containers, volumes and networks go."""
     from . import host  # this file also runs alone, inside the host
 
@@ -66,17 +83,12 @@ def up(name):
 
     sh("docker ps -aq | xargs docker rm -fv; docker volume ls -q | xargs docker volume rm; docker network rm appnet")
     many = sh("docker create --name many bulkhead/busybox >/dev/null; docker inspect -f '{{.GraphDriver.Data.UpperDir}}' many")
-    fill(name, IMAGE_FILES, many.split())
+    fill(name, files // 10, many.split())
     sh(f"docker commit many {IMAGE}; docker rm many")
-    # The engine tells of a gateway that was not given only after its next start.
-    lines = [["docker", "network", "create", "--subnet", f"172.30.{number}.0/24", "--gateway", f"172.30.{number}.1",
-              f"network{number}"] for number in range(NETWORKS)]
-    lines += [["docker", "volume", "create", "--label", f"number={number}", f"volume{number}"] for number in range(VOLUMES)]
-    lines += [["docker", "create", "--name", container, *arguments] for container, arguments in containers().items()]
-    sh("\n".join(map(shlex.join, lines)))
+    sh("\n".join(map(shlex.join, networks() + volumes() + create())))
     places = sh("docker volume ls -q | xargs docker volume inspect -f '{{.Mountpoint}}'; "
                 "docker ps -aq | xargs docker inspect -f '{{.GraphDriver.Data.UpperDir}}'")
-    fill(name, FILES - IMAGE_FILES, places.split())
+    fill(name, files - files // 10, places.split())
     start(name)
 
 
@@ -104,8 +116,8 @@ def start(name):
 
 
 def put_files(count, places):
-    """That many entries, evenly into the directories; the same at every call."""
-    share = -(-count // len(places))
+    """That many entries, evenly into the directories by the hundred; the same at every call."""
+    share = -(-count // (len(places) * 100)) * 100
     for at, place in enumerate(places):
         top = Path(place, "many")
         top.mkdir()
