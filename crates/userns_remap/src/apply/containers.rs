@@ -77,14 +77,20 @@ fn each<T: Sync>(
 /// Starts what ran, each after what it stands on and those of one level together, and returns once all are back:
 /// healthy where they were, and under a map that begins at `uid_start`.
 pub fn start(running: &[Running], uid_start: u32, timeout: Duration) -> Result<()> {
-    let at_a_time = thread::available_parallelism().map_or(1, |processors| 2 * processors.get());
-    for level in levels(running).values() {
-        each(level, at_a_time, |container| {
-            docker::start(&container.id, timeout)
-                .with_context(|| format!("container {} does not start", container.name))
-        })?;
-    }
+    in_order(running, |container| {
+        docker::start(&container.id, timeout)
+            .with_context(|| format!("container {} does not start", container.name))
+    })?;
     all_up(running, uid_start, timeout)
+}
+
+/// Does it to each after all that it stands on.
+fn in_order(running: &[Running], act: impl Fn(&Running) -> Result<()> + Sync) -> Result<()> {
+    // A start is mostly work for the processors: many more at a time would only wait for each other.
+    let at_a_time = thread::available_parallelism().map_or(1, |processors| 2 * processors.get());
+    let levels = levels(running);
+    let mut levels = levels.values();
+    levels.try_for_each(|level| each(level, at_a_time, |container| act(container)))
 }
 
 /// Stops what did not run, and sees that what ran keeps running.
@@ -128,15 +134,27 @@ fn stop_idle(idle: &[String]) -> Result<()> {
 
 /// Starts what ran and stops what did not, as far as it can be done, and names what cannot.
 pub fn start_what_can(running: &[Running], idle: &[String], timeout: Duration) -> Vec<String> {
-    let failed = running.iter().filter_map(|container| {
-        let error = docker::start(&container.id, timeout).err()?;
-        Some(format!(
-            "container {} ran before and could not be started again: {error:#}",
-            container.name
-        ))
+    let failed = Mutex::new(vec![]);
+    let fail = |text| {
+        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.push(text);
+    };
+    let started = in_order(running, |container| {
+        if let Err(error) = docker::start(&container.id, timeout) {
+            fail(format!(
+                "container {} ran before and could not be started again: {error:#}",
+                container.name
+            ));
+        }
+        Ok(())
     });
-    let not_stopped = stop_idle(idle).err().map(|error| format!("{error:#}"));
-    failed.chain(not_stopped).collect()
+    for error in [started, stop_idle(idle)]
+        .into_iter()
+        .filter_map(Result::err)
+    {
+        fail(format!("{error:#}"));
+    }
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `Ok(false)` while it is being restarted, or its health check has not decided yet.
