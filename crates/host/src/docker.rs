@@ -271,6 +271,15 @@ pub fn containers() -> Result<Vec<Container>> {
     )
 }
 
+/// The ids of the containers that run or are about to.
+///
+/// # Errors
+/// With the client's words.
+pub fn running() -> Result<Vec<String>> {
+    let ids = docker(["container", "ls", "--quiet", "--no-trunc"]).stdout()?;
+    Ok(ids.lines().map(str::to_owned).collect())
+}
+
 /// The ids of every image, those without a name included.
 ///
 /// # Errors

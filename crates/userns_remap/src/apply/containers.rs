@@ -77,7 +77,12 @@ fn each<T: Sync>(
 /// Starts what ran, each after what it stands on and those of one level together, and returns once all are back:
 /// healthy where they were, and under a map that begins at `uid_start`.
 pub fn start(running: &[Running], uid_start: u32, timeout: Duration) -> Result<()> {
+    // A restart policy of `always` has the engine start it.
+    let up = docker::running()?;
     in_order(running, |container| {
+        if up.contains(&container.id) {
+            return Ok(());
+        }
         docker::start(&container.id, timeout)
             .with_context(|| format!("container {} does not start", container.name))
     })?;
