@@ -24,7 +24,7 @@ OUT = $${CARGO_TARGET_DIR:-target}/$(TRIPLE)
 SECONDS ?= 60
 FUZZ = --fuzz-dir tests/fuzz --features libfuzzer parsers
 
-.PHONY: build faults demo test compliance soak fuzz bench lint clean
+.PHONY: build faults demo test compliance soak fuzz bench bench-docker lint clean
 
 build: ## the executables, static, in plugins/module_bin
 	@$(PREPARE) build
@@ -72,6 +72,11 @@ bench: ## the shift engine beside its peers, in minutes or, with SIZE=full, in m
 	@$(PREPARE) bench
 	cargo build --release --target $(TRIPLE) -p rechown --example rechown
 	@python3 tests/bench/bench.py $(OUT)/release/examples/rechown
+
+bench-docker: ## a big host's way to user namespaces beside other ways there; see tests/bench/conversion.py
+	@$(PREPARE) demo
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) tests/bench/conversion.py plugins/module_bin/$(ARCH)/userns_remap
 
 lint: ## formatting, clippy, ansible-lint, shellcheck, Python syntax
 	@$(PREPARE) lint

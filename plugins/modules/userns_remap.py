@@ -22,8 +22,8 @@ description:
     itself and fails with what it saw. If it is killed, or the host restarts in the middle, the
     engine stays down until the next run, or the next boot, has finished the change or undone it.
   - B(All containers stop while the data root is converted.) Those that ran are started again in
-    the order of their dependencies, whatever their restart policy. RV(downtime_seconds) says how
-    long it took.
+    the order of their dependencies, whatever their restart policy. RV(downtime) says how long it
+    took.
 attributes:
   check_mode:
     support: full
@@ -400,16 +400,32 @@ bind_mounts:
   sample:
     - path: /srv/www
       strategy: shift
-downtime_seconds:
-  description: Seconds from the stop of the first container to the last one's coming back.
+downtime:
+  description: Seconds from the stop of the first container to the last one's coming back, healthy where it has a check.
   returned: changed
-  type: float
-  sample: 8.3
-engine_downtime_seconds:
-  description: Seconds for which the engine was down.
-  returned: changed
-  type: float
-  sample: 3.1
+  type: dict
+  contains:
+    total:
+      description: All of it.
+      type: float
+    stop:
+      description: Containers and the engine ended.
+      type: float
+    move:
+      description: The data root was moved, and what the engine keeps in it adapted.
+      type: float
+    shift:
+      description: Layers and volumes were given other owners.
+      type: float
+    start:
+      description: The engine and the containers came back.
+      type: float
+  sample:
+    total: 6.1
+    stop: 1.3
+    move: 0.1
+    shift: 0.4
+    start: 4.3
 backup_file:
   description: The dated copy of O(config_file).
   returned: changed and O(backup=true)

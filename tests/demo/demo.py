@@ -30,6 +30,9 @@ WIDTH = 100
 # As an operator would have written it: to be merged with, and to come back byte for byte.
 DAEMON_JSON = '{ "log-driver": "json-file",\n  "log-opts": {"max-size": "10m"} }\n'
 ROWS_ADDED = 50
+# What the containers were down for.
+DOWN = {"containers down": "total", "  to stop": "stop", "  to move the data root": "move", "  to shift owners": "shift",
+        "  to start": "start"}
 
 
 def main():
@@ -108,7 +111,7 @@ def playbook(name):
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         for line in map(str.rstrip, process.stdout):
             found = re.fullmatch(r"changed: \[(\w+)\] => (\{.*\})", line)
-            if found and "downtime_seconds" in (result := json.loads(found[2])):
+            if found and "downtime" in (result := json.loads(found[2])):
                 results[found[1]] = result
             show(line)
     return results
@@ -209,8 +212,7 @@ def table(before, remapped, after, enabled, disabled):
         "daemon.json": [f"{len(before['daemon.json'])} bytes" if before["daemon.json"] else "none",
                         "with userns-remap" if "userns-remap" in remapped["daemon.json"] else "WITHOUT userns-remap",
                         "as before" if after["daemon.json"] == before["daemon.json"] else "CHANGED"],
-        "containers down": ["", *(seconds(result, "downtime_seconds") for result in (enabled, disabled))],
-        "engine down": ["", *(seconds(result, "engine_downtime_seconds") for result in (enabled, disabled))],
+        **{label: ["", *(seconds(result, part) for result in (enabled, disabled))] for label, part in DOWN.items()},
     }
     print(f"\n{before['host']}")
     for label, cells in rows.items():
@@ -224,8 +226,8 @@ def difference(before, now):
     return f"the same + {len(new)}" if new else "the same"
 
 
-def seconds(result, key):
-    return f"{result[key]} s" if key in result else "?"
+def seconds(result, part):
+    return f"{result['downtime'][part]} s" if "downtime" in result else "?"
 
 
 def title(text):

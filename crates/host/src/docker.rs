@@ -290,6 +290,15 @@ pub fn containers() -> Result<Vec<Container>> {
     )
 }
 
+/// The ids of the containers that run or are about to.
+///
+/// # Errors
+/// With the client's words.
+pub fn running() -> Result<Vec<String>> {
+    let ids = docker(["container", "ls", "--quiet", "--no-trunc"]).stdout()?;
+    Ok(ids.lines().map(str::to_owned).collect())
+}
+
 /// The ids of every image, those without a name included.
 ///
 /// # Errors
@@ -338,15 +347,18 @@ pub fn start(id: &str, timeout: Duration) -> Result<()> {
         .map(drop)
 }
 
-/// Stops a container. The engine ends it by force after `grace` seconds: older clients send 10 where
-/// they are told nothing, so the container's own time-out has to be said.
+/// Stops containers, side by side. The engine ends each by force after `grace` seconds: older clients send 10 where
+/// they are told nothing, so the containers' own time-out has to be said.
 ///
 /// # Errors
 /// With the client's words.
-pub fn stop(id: &str, grace: u64) -> Result<()> {
-    let timeout = Duration::from_secs(grace.saturating_add(60));
+pub fn stop(ids: &[&str], grace: u64) -> Result<()> {
+    let (seconds, timeout) = (
+        grace.to_string(),
+        Duration::from_secs(grace.saturating_add(60)),
+    );
     // Its long name is --time until 27, and --timeout from 28 on.
-    docker(["container", "stop", "-t", &grace.to_string(), id])
+    docker([&["container", "stop", "-t", &seconds], ids].concat())
         .timeout(timeout)
         .stdout()
         .map(drop)

@@ -75,16 +75,9 @@ fn carried(mut outcome: Outcome, plan: &Plan, context: &Context) -> Outcome {
             "set_ids": report.counts.set_ids, "hard_links": report.counts.hard_links, "seconds": report.seconds,
         }));
     }
-    let seconds = |time: Option<std::time::Duration>| {
-        time.map(|time| (time.as_secs_f64() * 10.0).round() / 10.0)
-    };
     outcome
         .returning("restarted", context.restarted.clone())
-        .returning(
-            "downtime_seconds",
-            seconds(context.downtime.or(context.engine_downtime)),
-        )
-        .returning("engine_downtime_seconds", seconds(context.engine_downtime))
+        .returning("downtime", context.downtime.seconds())
 }
 
 fn diff(plan: &Plan) -> Vec<Diff> {

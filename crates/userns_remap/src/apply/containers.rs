@@ -8,51 +8,110 @@ use host::{
     user_namespace::maps_of,
 };
 use idmap::IdMaps;
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 /// How long a container has to keep running before it counts as up.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How many containers the client stops at a time; of more, the last would wait for the first.
+const TOGETHER: usize = 50;
+
 /// Stops containers, those that nothing stands on first, and those of one level together: many do not
 /// heed the signal and take all the time they have.
 pub fn stop(running: &[Running]) -> Result<()> {
-    let mut levels: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for container in running {
-        levels.entry(container.level).or_default().push(container);
-    }
-    for level in levels.values().rev() {
-        thread::scope(|scope| {
-            let stops: Vec<_> = level
-                .iter()
-                .map(|container| scope.spawn(|| stop_one(container)))
-                .collect();
-            stops
-                .into_iter()
-                .try_for_each(|stop| stop.join().unwrap_or_else(|_| bail!("a thread panicked")))
+    for level in levels(running).values().rev() {
+        let mut by_grace: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for container in level {
+            let together = by_grace.entry(container.grace).or_default();
+            together.push(container.id.as_str());
+        }
+        let groups: Vec<_> = by_grace
+            .iter()
+            .flat_map(|(grace, ids)| ids.chunks(TOGETHER).map(move |ids| (*grace, ids)))
+            .collect();
+        each(&groups, groups.len(), |(grace, ids)| {
+            docker::stop(ids, *grace).context("containers do not stop")
         })?;
     }
     Ok(())
 }
 
-fn stop_one(container: &Running) -> Result<()> {
-    docker::stop(&container.id, container.grace)
-        .with_context(|| format!("container {} does not stop", container.name))
+fn levels(running: &[Running]) -> BTreeMap<usize, Vec<&Running>> {
+    let mut levels: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for container in running {
+        levels.entry(container.level).or_default().push(container);
+    }
+    levels
 }
 
-/// Starts what ran and stops what did not, then sees that what ran keeps running, healthy where it was, and
-/// by just these maps.
-pub fn start_exactly(
+/// Does it to all of them, so many at a time; the first failure, once all that began have ended.
+fn each<T: Sync>(
+    items: &[T],
+    at_a_time: usize,
+    act: impl Fn(&T) -> Result<()> + Sync,
+) -> Result<()> {
+    let items_left = Mutex::new(items.iter());
+    let next = || {
+        items_left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
+    };
+    let work = || std::iter::from_fn(next).try_for_each(&act);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_a_time.min(items.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let ends: Vec<_> = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| bail!("a thread panicked")))
+            .collect();
+        ends.into_iter().collect()
+    })
+}
+
+/// Starts what ran, each after what it stands on and those of one level together, and returns once all are back:
+/// healthy where they were, and by just these maps.
+pub fn start(running: &[Running], maps: &IdMaps, timeout: Duration) -> Result<()> {
+    // A restart policy of `always` has the engine start it.
+    let up = docker::running()?;
+    in_order(running, |container| {
+        if up.contains(&container.id) {
+            return Ok(());
+        }
+        docker::start(&container.id, timeout)
+            .with_context(|| format!("container {} does not start", container.name))
+    })?;
+    all_up(running, maps, timeout)
+}
+
+/// Does it to each after all that it stands on.
+fn in_order(running: &[Running], act: impl Fn(&Running) -> Result<()> + Sync) -> Result<()> {
+    // A start is mostly work for the processors: many more at a time would only wait for each other.
+    let at_a_time = thread::available_parallelism().map_or(1, |processors| 2 * processors.get());
+    let levels = levels(running);
+    let mut levels = levels.values();
+    levels.try_for_each(|level| each(level, at_a_time, |container| act(container)))
+}
+
+/// Stops what did not run, and sees that what ran keeps running.
+pub fn settle(
     running: &[Running],
     idle: &[String],
     maps: &IdMaps,
     timeout: Duration,
 ) -> Result<()> {
-    for container in running {
-        docker::start(&container.id, timeout)
-            .with_context(|| format!("container {} does not start", container.name))?;
-    }
     stop_idle(idle)?;
     thread::sleep(SETTLE);
+    all_up(running, maps, timeout)
+}
+
+fn all_up(running: &[Running], maps: &IdMaps, timeout: Duration) -> Result<()> {
     until(timeout, "containers do not come back healthy", || {
         let all = docker::containers()?;
         let find = |wanted: &Running| all.iter().find(|container| container.id == wanted.id);
@@ -78,21 +137,34 @@ fn stop_idle(idle: &[String]) -> Result<()> {
     let up = found
         .iter()
         .filter(|container| matches!(container.state.status.as_str(), "running" | "restarting"));
-    up.filter(|container| idle.contains(&container.id))
-        .try_for_each(|container| stop_one(&Running::of((0, container))))
+    let idle = up.filter(|container| idle.contains(&container.id));
+    let idle: Vec<_> = idle.map(|container| Running::of((0, container))).collect();
+    stop(&idle)
 }
 
 /// Starts what ran and stops what did not, as far as it can be done, and names what cannot.
 pub fn start_what_can(running: &[Running], idle: &[String], timeout: Duration) -> Vec<String> {
-    let failed = running.iter().filter_map(|container| {
-        let error = docker::start(&container.id, timeout).err()?;
-        Some(format!(
-            "container {} ran before and could not be started again: {error:#}",
-            container.name
-        ))
+    let failed = Mutex::new(vec![]);
+    let fail = |text| {
+        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.push(text);
+    };
+    let started = in_order(running, |container| {
+        if let Err(error) = docker::start(&container.id, timeout) {
+            fail(format!(
+                "container {} ran before and could not be started again: {error:#}",
+                container.name
+            ));
+        }
+        Ok(())
     });
-    let not_stopped = stop_idle(idle).err().map(|error| format!("{error:#}"));
-    failed.chain(not_stopped).collect()
+    for error in [started, stop_idle(idle)]
+        .into_iter()
+        .filter_map(Result::err)
+    {
+        fail(format!("{error:#}"));
+    }
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What there is to wait for: that it is being restarted, or that its health check has not passed yet.

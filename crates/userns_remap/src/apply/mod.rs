@@ -7,6 +7,7 @@ mod configure;
 mod containers;
 mod convert;
 mod copy;
+mod downtime;
 mod engine;
 mod overrides;
 
@@ -16,6 +17,7 @@ use crate::{
     step::{Inventory, Step},
 };
 use anyhow::{Context as _, Result, ensure};
+use downtime::Downtime;
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -23,7 +25,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use transaction::{Recovery, Store, Undone};
 
@@ -46,12 +48,7 @@ pub struct Context {
     copied_layers: Option<BTreeSet<String>>,
     /// What the engine had right before it was stopped, where that is some time after it was looked at.
     inventory: Option<Inventory>,
-    containers_stopped: Option<Instant>,
-    engine_stopped: Option<Instant>,
-    /// From the stop of the first container to the last one's coming back.
-    pub downtime: Option<Duration>,
-    /// How long the engine itself was down.
-    pub engine_downtime: Option<Duration>,
+    pub downtime: Downtime,
 }
 
 impl Context {
@@ -66,10 +63,7 @@ impl Context {
             restarted: vec![],
             copied_layers: None,
             inventory: None,
-            containers_stopped: None,
-            engine_stopped: None,
-            downtime: None,
-            engine_downtime: None,
+            downtime: Downtime::default(),
         }
     }
 
@@ -120,17 +114,14 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         Step::Overrides(changes) => overrides::apply(changes),
         Step::Guard { needs } => guard::install(needs),
         Step::StopContainers { running, .. } => {
-            context.containers_stopped = Some(Instant::now());
+            context.downtime.begin();
             containers::stop(running)?;
             if context.copied_layers.is_some() {
                 context.inventory = Some(engine::inventory()?);
             }
             Ok(())
         }
-        Step::StopEngine { units } => {
-            context.engine_stopped = Some(Instant::now());
-            engine::stop(units)
-        }
+        Step::StopEngine { units } => engine::stop(units),
         Step::Hold => engine::hold(),
         Step::ProveStopped { data_root } => engine::prove_stopped(data_root),
         Step::CopyLayers {
@@ -195,11 +186,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         Step::StartEngine {
             units,
             expected_root,
-        } => {
-            engine::start(units, expected_root, context.timeout)?;
-            context.engine_downtime = context.engine_stopped.map(|since| since.elapsed());
-            Ok(())
-        }
+        } => engine::start(units, expected_root, context.timeout),
         Step::VerifyInventory(expected) => {
             engine::verify(context.inventory.as_ref().unwrap_or(expected))
         }
@@ -208,15 +195,18 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             idle,
             maps,
         } => {
-            containers::start_exactly(running, idle, maps, context.timeout)?;
-            context.downtime = context.containers_stopped.map(|since| since.elapsed());
+            containers::start(running, maps, context.timeout)?;
+            context.downtime.end(step);
+            containers::settle(running, idle, maps, context.timeout)?;
             context.restarted = running
                 .iter()
                 .map(|container| container.name.clone())
                 .collect();
             Ok(())
         }
-    }
+    }?;
+    context.downtime.count(step);
+    Ok(())
 }
 
 fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
