@@ -48,7 +48,7 @@ fn levels(running: &[Running]) -> BTreeMap<usize, Vec<&Running>> {
     levels
 }
 
-/// Does it to all of them, so many at a time; the first failure, once all that began have ended.
+/// Does it to all of them, so many at a time; a failure is returned once the others are through.
 fn each<T: Sync>(
     items: &[T],
     at_a_time: usize,
