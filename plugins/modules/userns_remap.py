@@ -112,6 +112,32 @@ options:
     type: list
     elements: path
     default: []
+  allow_loss:
+    description:
+      - Names of containers that were started with C(--rm) and may be lost. The stop B(deletes them and their anonymous
+        volumes); nothing brings them back, a change that is taken back neither. RV(lost) names them.
+      - Any other running container that a stop deletes is refused.
+      - A name that no container has is ignored, since an earlier run has deleted it.
+    type: list
+    elements: str
+    default: []
+  masked_data:
+    description:
+      - What is done with the data of an earlier attempt at remapping, which is out of the engine's sight.
+      - V(refuse) refuses a change that it would be in the way of, and otherwise warns of it.
+      - V(adopt) is for an engine that was remapped by hand. What it had before lies masked in the plain root; it is
+        carried over, and B(what the engine has now is set aside), with all that was written to it meanwhile. Containers
+        come back as their own restart policies have it. Does nothing where nothing is masked.
+      - V(set_aside) is for a plain engine with a stale C(<uid>.<gid>) directory where the new root would be. The
+        directory is renamed.
+      - What is set aside stays in the data root as C(<uid>.<gid>.set-aside-<date>). Nothing of this collection deletes
+        it, O(state=disabled) neither.
+    type: str
+    choices:
+      - refuse
+      - adopt
+      - set_aside
+    default: refuse
   config_file:
     description:
       - The engine's configuration file. It is merged, never overwritten. Other keys and their
@@ -305,6 +331,27 @@ engine_downtime_seconds:
   returned: changed
   type: float
   sample: 3.1
+lost:
+  description: The containers that the stop deletes because O(allow_loss) names them.
+  returned: when there are any
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The container's name.
+      type: str
+    volumes:
+      description: Its anonymous volumes, deleted with it.
+      type: list
+      elements: str
+  sample:
+    - name: report
+      volumes: []
+set_aside:
+  description: Where the root that was in the way is now.
+  returned: when one was set aside (O(masked_data))
+  type: str
+  sample: /var/lib/docker/165536.165536.set-aside-2026-01-31@020000
 backup_file:
   description: The dated copy of O(config_file).
   returned: changed and O(backup=true)
@@ -332,6 +379,8 @@ def main():
             carry_over=dict(type='str', choices=['in_place', 'none'], default='in_place'),
             host_mode=dict(type='list', elements='str', default=[]),
             compose_projects=dict(type='list', elements='path', default=[]),
+            allow_loss=dict(type='list', elements='str', default=[]),
+            masked_data=dict(type='str', choices=['refuse', 'adopt', 'set_aside'], default='refuse'),
             config_file=dict(type='path', default='/etc/docker/daemon.json'),
             backup=dict(type='bool', default=False),
             timeout=dict(type='int', default=120),

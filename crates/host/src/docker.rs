@@ -210,6 +210,12 @@ impl Container {
         self.name.trim_start_matches('/')
     }
 
+    /// Whether stopping it, or starting the engine anew, deletes it.
+    #[must_use]
+    pub fn removed_when_stopped(&self) -> bool {
+        self.host_config.auto_remove && self.state.status != "exited"
+    }
+
     /// A label's value.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
@@ -306,6 +312,16 @@ pub fn volumes() -> Result<Vec<Volume>> {
 pub fn plugins() -> Result<Vec<String>> {
     let names = docker(["plugin", "ls", "--format", "{{.Name}}"]).stdout()?;
     Ok(names.lines().map(str::to_owned).collect())
+}
+
+/// Whether there is a container of this id.
+///
+/// # Errors
+/// With the client's words.
+pub fn exists(id: &str) -> Result<bool> {
+    let filter = format!("id={id}");
+    let found = docker(["container", "ls", "--all", "--quiet", "--filter", &filter]).stdout()?;
+    Ok(!found.trim().is_empty())
 }
 
 /// Starts a container that exists.

@@ -17,6 +17,9 @@ pub struct Args {
     pub host_mode: Vec<String>,
     /// Directories.
     pub compose_projects: Vec<PathBuf>,
+    /// Names of containers that their stop may delete.
+    pub allow_loss: Vec<String>,
+    pub masked_data: MaskedData,
     pub config_file: PathBuf,
     pub backup: bool,
     /// Seconds.
@@ -35,6 +38,15 @@ pub enum State {
 pub enum CarryOver {
     InPlace,
     None,
+}
+
+/// What is done with the data of an earlier attempt, which is out of the engine's sight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskedData {
+    Refuse,
+    Adopt,
+    SetAside,
 }
 
 pub fn spec() -> Spec {
@@ -62,6 +74,17 @@ pub fn spec() -> Spec {
             Opt::list("compose_projects", Kind::Path)
                 .default(Value::Array(vec![]))
                 .help("Directories of compose projects whose override files set what needs it to the host's user namespace"),
+        )
+        .option(
+            Opt::list("allow_loss", Kind::Str)
+                .default(Value::Array(vec![]))
+                .help("Containers run with --rm that the stop may delete"),
+        )
+        .option(
+            Opt::str("masked_data")
+                .choices(["refuse", "adopt", "set_aside"])
+                .default("refuse")
+                .help("What is done with the data of an earlier attempt at remapping"),
         )
         .option(
             Opt::bool("backup")

@@ -2,6 +2,7 @@
 
 use crate::{
     layout::Keep,
+    loss::Lost,
     observe::Observed,
     order::start_order,
     step::{Configure, Direction, Inventory, Running, Step},
@@ -11,7 +12,14 @@ use std::path::{Path, PathBuf};
 
 /// One direction of the change.
 pub struct Change<'a> {
+    /// What runs now, and is stopped.
+    pub now: &'a Observed,
+    /// What is there afterwards.
     pub observed: &'a Observed,
+    /// Of what runs now, what its stop deletes.
+    pub lost: &'a [Lost],
+    /// A root that is in the way, and the place it is moved to.
+    pub aside: Option<(PathBuf, PathBuf)>,
     /// The data root in use before and after.
     pub from: &'a Path,
     pub to: &'a Path,
@@ -50,11 +58,12 @@ impl Change<'_> {
 
     /// Guard, `first`, stop, convert, configure, start, see that all is well.
     pub fn steps(self, first: impl IntoIterator<Item = Step>, configure: Configure) -> Vec<Step> {
-        let observed = self.observed;
-        let running = start_order(&observed.containers)
-            .into_iter()
-            .map(Running::of);
-        let running: Vec<_> = running.collect();
+        let observed = self.now;
+        let running = |observed: &Observed| -> Vec<_> {
+            let order = start_order(&observed.containers).into_iter();
+            order.map(Running::of).collect()
+        };
+        let (stops, starts) = (running(observed), running(self.observed));
         // Units that stop with the engine have to be started again after it.
         let dependents = observed.dependents.iter().map(|(unit, _)| unit);
         let units: Vec<_> = observed
@@ -71,8 +80,10 @@ impl Change<'_> {
         };
         let mut steps = vec![guard];
         steps.extend(first);
-        steps.extend(self.stop(running.clone(), idle.clone(), units.clone()));
+        steps.extend(self.stop(stops, idle.clone(), units.clone()));
         if self.in_place {
+            let aside = self.aside.clone();
+            steps.extend(aside.map(|(from, to)| Step::SetAside { from, to }));
             steps.extend(self.convert());
             steps.extend(self.set_host_mode());
         }
@@ -85,13 +96,16 @@ impl Change<'_> {
             },
         ]);
         if self.in_place {
-            steps.extend(self.see(running, idle));
+            steps.extend(self.see(starts, idle));
         }
         steps
     }
 
-    fn stop(&self, running: Vec<Running>, idle: Vec<String>, units: Vec<String>) -> Vec<Step> {
+    fn stop(&self, mut running: Vec<Running>, idle: Vec<String>, units: Vec<String>) -> Vec<Step> {
         let data_root = &self.observed.data_root;
+        for container in &mut running {
+            container.removed = self.lost.iter().any(|lost| lost.id == container.id);
+        }
         vec![
             Step::StopContainers { running, idle },
             Step::StopEngine { units },

@@ -1,7 +1,7 @@
 //! The module that only tells: observe and plan, without apply.
 
 use crate::{
-    args::{self, Args, CarryOver, State},
+    args::{self, Args, CarryOver, MaskedData, State},
     config, facts, layout,
     observe::{self, Observed},
     plan, present, range, references, remap,
@@ -65,6 +65,8 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         carry_over: CarryOver::InPlace,
         host_mode: vec![],
         compose_projects: vec![],
+        allow_loss: vec![],
+        masked_data: MaskedData::Refuse,
         config_file: wanted.config_file,
         backup: false,
         timeout: 0,
@@ -170,7 +172,7 @@ fn masked(observed: &Observed) -> Value {
     let names = |entries: &[observe::Entry]| -> Vec<String> {
         let filled = entries
             .iter()
-            .filter(|entry| !entry.empty && layout::remapped_root(&entry.name).is_none());
+            .filter(|entry| !entry.empty && !layout::is_other_root(&entry.name));
         filled.map(|entry| entry.name.clone()).collect()
     };
     let remapped = observed

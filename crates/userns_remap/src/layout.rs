@@ -40,6 +40,26 @@ pub fn remapped_root(name: &str) -> Option<(u32, u32)> {
     Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
+/// Between the name of a root that was set aside and the date of that.
+const SET_ASIDE: &str = ".set-aside-";
+
+/// The name under which the root `name` is set aside at `stamp`: never in an engine's way, nor deleted by us.
+pub fn aside(name: &str, stamp: &str) -> String {
+    format!("{name}{SET_ASIDE}{}", stamp.replace(':', ""))
+}
+
+/// Whether an entry of a data root is a remapped engine's root that was set aside.
+pub fn is_aside(name: &str) -> bool {
+    let root = name.split_once(SET_ASIDE).map(|(root, _)| root);
+    root.is_some_and(|root| remapped_root(root).is_some())
+}
+
+/// Whether an entry of a data root is none of what the engine that uses it keeps there: a remapped engine's
+/// root, in use or set aside.
+pub fn is_other_root(name: &str) -> bool {
+    remapped_root(name).is_some() || is_aside(name)
+}
+
 /// What is carried along when a data root moves: all of it, but for the roots of remapped engines.
 pub fn carried(root: &Path) -> Result<Vec<String>> {
     let context = || format!("cannot list {}", root.display());
@@ -50,7 +70,7 @@ pub fn carried(root: &Path) -> Result<Vec<String>> {
             .file_name()
             .to_string_lossy()
             .into_owned();
-        if remapped_root(&name).is_none() {
+        if !is_other_root(&name) {
             names.push(name);
         }
     }

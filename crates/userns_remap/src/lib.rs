@@ -13,6 +13,8 @@ pub mod fuzzing;
 mod guard;
 mod info;
 mod layout;
+mod loss;
+mod masked;
 mod observe;
 mod order;
 mod overlay;

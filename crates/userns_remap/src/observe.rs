@@ -4,6 +4,7 @@ use crate::{
     args::Args,
     config, facts,
     layout::{self, KNOWN},
+    masked::{self, Masked},
     projects::{self, ComposeProject},
     record::Record,
     verdict::{Facts, Place},
@@ -60,6 +61,8 @@ pub struct Observed {
     pub facts: Facts,
     /// What an earlier `enabled` left for the way back.
     pub record: Option<Record>,
+    /// What the plain root holds while the engine runs remapped.
+    pub masked: Option<Masked>,
     /// The compose projects that the operator names.
     pub projects: Vec<ComposeProject>,
     /// The override files that an earlier `enabled` wrote, as they are now.
@@ -128,9 +131,15 @@ pub fn host(args: &Args) -> Result<Observed> {
     let containers = docker::containers()?;
     let engine_root = info.docker_root_dir.clone();
     let record = Record::load(&args.config_file)?;
+    let root = entries(&data_root)?;
+    let masked = match remapped {
+        Some(_) => masked::read(&data_root, &root)?,
+        None => None,
+    };
     Ok(Observed {
         ids: ids(user)?,
-        root: entries(&data_root)?,
+        root,
+        masked,
         remapped_roots: remapped_roots(&data_root)?,
         irregular: irregular(&data_root, &engine_root)?,
         closed: closed(&data_root)?,
@@ -324,7 +333,7 @@ fn remapped_roots(data_root: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
 }
 
 /// The places that a rename or a shift would miss or lead astray.
-fn irregular(data_root: &Path, engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
+pub fn irregular(data_root: &Path, engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
     let mounts = mounts::of_process("self")?;
     let is_mount = |path: &Path| mounts.iter().any(|mount| mount.point == path);
     let mut found = vec![];
@@ -367,7 +376,7 @@ fn closed(data_root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn layers(engine_root: &Path, containers: &[Container]) -> BTreeMap<String, String> {
+pub fn layers(engine_root: &Path, containers: &[Container]) -> BTreeMap<String, String> {
     let mounts = engine_root.join("image/overlay2/layerdb/mounts");
     let layer = |id: &str| fs::read_to_string(mounts.join(id).join("mount-id")).ok();
     containers

@@ -1,16 +1,18 @@
 //! From what is asked and what is there to the steps, the refusals and the warnings. Pure.
 
 use crate::{
-    args::{Args, CarryOver, State},
+    args::{Args, CarryOver, MaskedData, State},
     change::{Change, Shift},
     config, layout,
+    loss::{self, Lost},
+    masked,
     observe::Observed,
     overrides,
     range::{self, Choice},
     record::{Override, Record},
     refuse,
     step::{Configure, Direction, Step},
-    verdict::{self, Finding},
+    verdict::{self, Finding, Verdict},
     workload::Workload,
 };
 use anyhow::{Context, Result};
@@ -30,6 +32,10 @@ pub struct Plan {
     pub data_root: PathBuf,
     /// The trees whose ids have to be looked at before anything stops.
     pub shift: Option<Shift>,
+    /// What the stop deletes, and the operator allows.
+    pub lost: Vec<Lost>,
+    /// Where a root is put that is in the way.
+    pub aside: Option<PathBuf>,
 }
 
 impl Plan {
@@ -37,7 +43,9 @@ impl Plan {
     fn take(&mut self, workload: &Workload, findings: Vec<Finding>) {
         for finding in findings {
             let text = finding.of(workload);
-            if finding.verdict.stands_in_the_way() {
+            let allowed = finding.verdict == Verdict::RemovedWhenStopped
+                && self.lost.iter().any(|lost| lost.name == workload.name);
+            if finding.verdict.stands_in_the_way() && !allowed {
                 self.refusals.push(text);
             } else {
                 self.warnings.push(text);
@@ -64,9 +72,17 @@ pub fn plan(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
 fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let choice = range::choose(args, &observed.ids)?;
     let target = layout_root(&observed.data_root, choice.ids());
+    let mut unmasked = None;
     if let Some(ids) = observed.remapped {
-        return already_remapped(args, observed, choice, ids);
+        let adopt = args.masked_data == MaskedData::Adopt && args.carry_over == CarryOver::InPlace;
+        let masked = observed.masked.as_ref().filter(|_| adopt);
+        match (otherwise_remapped(args, observed, &choice, ids), masked) {
+            (None, Some(masked)) => unmasked = Some(masked.unmasked(observed)),
+            (refusal, _) => return already_remapped(args, observed, choice, refusal),
+        }
     }
+    let now = observed;
+    let observed = unmasked.as_ref().unwrap_or(observed);
     let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
     let overrides = overrides::to_host_mode(observed, &choice.maps.uid)?;
     let (mut host_mode, unknown) = named(&args.host_mode, observed);
@@ -74,10 +90,14 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     host_mode.sort();
     host_mode.dedup();
     let observed = &observed.with_host_mode(&host_mode);
+    let keep = refuse::kept(observed);
+    let lost = [now, observed].map(|observed| loss::allowed(observed, &args.allow_loss));
+    let observed = &observed.without(&lost[1]);
     let mut plan = Plan {
         refusals: [refuse::engine(observed), unknown].concat(),
         maps: Some(choice.maps.clone()),
         data_root: target.clone(),
+        lost: loss::all(lost),
         ..Plan::default()
     };
     if args.user != "default" && observed.ids.account.is_none() {
@@ -94,24 +114,45 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
             found
                 .into_iter()
                 .for_each(|(workload, findings)| plan.take(workload, findings));
+            let also_stops =
+                |workload: &Workload| workloads.iter().all(|other| other.id != workload.id);
+            let others: Vec<_> = now.workloads().into_iter().filter(also_stops).collect();
+            plan.take_stops(&others, now);
         }
-        CarryOver::None => plan.take_stops(&workloads, observed),
+        CarryOver::None => plan.take_stops(&now.workloads(), now),
     }
     let remember = Some((host_mode.clone(), overrides.clone()));
-    let configure = configure(args, observed, after, stamp, remember);
+    let mut configure = configure(args, observed, after, stamp, remember);
+    if let Some(record) = configure
+        .record_after
+        .as_mut()
+        .filter(|_| unmasked.is_some())
+    {
+        // Whoever switched by hand left no record of the file as it was.
+        record.original = unconfigured(now)?;
+    }
     let account = Step::Account {
         name: observed.ids.name.clone(),
         create: observed.ids.account.is_none(),
         ranges: choice.add.clone(),
     };
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let inside = observed.remapped_roots.get(&*name).into_iter().flatten();
+    let occupied = refuse::occupied(inside, &target);
+    let sets_aside = unmasked.is_some() || args.masked_data == MaskedData::SetAside;
+    let aside = occupied.is_some() && sets_aside && args.carry_over == CarryOver::InPlace;
+    plan.aside = aside.then(|| observed.data_root.join(layout::aside(&name, stamp)));
     let change = Change {
+        now,
         observed,
+        lost: &plan.lost.clone(),
+        aside: plan.aside.clone().map(|aside| (target.clone(), aside)),
         from: &observed.data_root,
         to: &target,
         ids: choice.ids(),
         maps: choice.maps.clone(),
         direction: Direction::ToRemapped,
-        keep: refuse::kept(observed),
+        keep,
         in_place: args.carry_over == CarryOver::InPlace,
         host_mode,
     };
@@ -119,11 +160,14 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         plan.refusals.extend(refuse::carry_over(observed));
         plan.refusals
             .extend(refuse::unknown(&observed.root, &observed.data_root));
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let inside = observed.remapped_roots.get(&*name).into_iter().flatten();
-        plan.refusals.extend(refuse::occupied(inside, &target));
+        let occupied = occupied.filter(|_| plan.aside.is_none());
+        plan.refusals.extend(
+            occupied.map(|said| format!("{said}; or set it aside with masked_data=set_aside")),
+        );
+        plan.warnings
+            .extend(plan.aside.iter().map(|aside| masked::set_aside(now, aside)));
     } else {
-        plan.warnings.push(masked(observed));
+        plan.warnings.push(left_behind(observed));
     }
     let account = Some(account).filter(account_needed);
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
@@ -148,10 +192,15 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     };
     let maps = active_maps(observed, ids)?;
     plan.refusals = refuse::engine(observed);
+    plan.lost = loss::allowed(observed, &args.allow_loss);
     plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
+    let staying = &observed.without(&plan.lost);
     let change = Change {
-        observed,
+        now: observed,
+        observed: staying,
+        lost: &plan.lost.clone(),
+        aside: None,
         from: &from,
         to: &observed.data_root,
         ids,
@@ -168,12 +217,20 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         let old = observed
             .root
             .iter()
-            .filter(|entry| layout::remapped_root(&entry.name).is_none());
+            .filter(|entry| !layout::is_other_root(&entry.name));
         plan.refusals
             .extend(refuse::occupied(old, &observed.data_root));
     } else {
-        plan.warnings.push(masked(observed));
+        plan.warnings.push(left_behind(observed));
     }
+    let aside = observed
+        .root
+        .iter()
+        .filter(|entry| layout::is_aside(&entry.name));
+    plan.warnings.extend(aside.map(|entry| {
+        let path = observed.data_root.join(&entry.name);
+        format!("{} was set aside earlier, and stays", path.display())
+    }));
     let (overrides, left) = overrides::back(observed);
     plan.warnings.extend(left);
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
@@ -187,21 +244,23 @@ fn already_remapped(
     args: &Args,
     observed: &Observed,
     choice: Choice,
-    ids: (u32, u32),
+    refusal: Option<String>,
 ) -> Result<Plan> {
     let mut plan = Plan {
         data_root: observed.engine_root(),
+        refusals: refusal.into_iter().collect(),
         ..Plan::default()
     };
-    let configured = observed.configured.as_deref();
-    if configured != Some(&args.user) || choice.ids() != ids || !choice.add.is_empty() {
-        plan.refusals.push(format!(
-            "the engine already runs remapped, as {} from {}:{}; disable that first",
-            configured.unwrap_or("nobody that the configuration file names"),
-            ids.0,
-            ids.1
-        ));
-    }
+    let masked = observed.masked.iter();
+    let masked = masked.filter(|_| args.carry_over == CarryOver::InPlace);
+    plan.warnings.extend(masked.map(|masked| {
+        format!(
+            "{} holds {} that are out of the engine's sight, of an earlier attempt most likely; \
+             masked_data=adopt carries them over in place of what the engine has now",
+            observed.data_root.display(),
+            masked.counts()
+        )
+    }));
     let (not_yet, unknown) = named(&args.host_mode, observed);
     plan.refusals.extend(unknown);
     if !not_yet.is_empty() {
@@ -212,6 +271,25 @@ fn already_remapped(
     }
     plan.maps = Some(choice.maps);
     Ok(plan)
+}
+
+/// Whether the engine runs remapped, but not by the wanted ids.
+fn otherwise_remapped(
+    args: &Args,
+    observed: &Observed,
+    choice: &Choice,
+    ids: (u32, u32),
+) -> Option<String> {
+    let configured = observed.configured.as_deref();
+    let otherwise = configured != Some(&args.user) || choice.ids() != ids || !choice.add.is_empty();
+    otherwise.then(|| {
+        format!(
+            "the engine already runs remapped, as {} from {}:{}; disable that first",
+            configured.unwrap_or("nobody that the configuration file names"),
+            ids.0,
+            ids.1
+        )
+    })
 }
 
 /// The maps that the running engine uses, read from the files and held against its root's name.
@@ -294,7 +372,7 @@ fn layout_root(data_root: &Path, (uid, gid): (u32, u32)) -> PathBuf {
     data_root.join(format!("{uid}.{gid}"))
 }
 
-fn masked(observed: &Observed) -> String {
+fn left_behind(observed: &Observed) -> String {
     format!(
         "carry_over=none: {} images, {} containers and {} volumes stay behind in {}; they are out of sight, not lost",
         observed.images.len(),

@@ -26,6 +26,12 @@ pub fn outcome(args: &Args, observed: &Observed, plan: &Plan, done: Option<&Cont
             json!({"before": observed.engine_root(), "after": plan.data_root}),
         )
         .returning("steps", names);
+    if !plan.lost.is_empty() {
+        outcome = outcome.returning("lost", json!(plan.lost));
+    }
+    if let Some(aside) = &plan.aside {
+        outcome = outcome.returning("set_aside", json!(aside));
+    }
     if let Some(maps) = &plan.maps {
         outcome = outcome
             .returning("user", observed.ids.name.as_str())
@@ -134,8 +140,17 @@ fn describe(step: &Step) -> String {
                 .rev()
                 .map(|container| container.name.as_str())
                 .collect();
+            let removed = running.iter().filter(|container| container.removed);
+            let removed: Vec<_> = removed.map(|container| container.name.as_str()).collect();
+            let and_lose = match removed.as_slice() {
+                [] => String::new(),
+                names => format!(
+                    ", of which these and their anonymous volumes are deleted: {}",
+                    names.join(", ")
+                ),
+            };
             format!(
-                "stop containers: {}",
+                "stop containers: {}{and_lose}",
                 if names.is_empty() {
                     "none runs".to_owned()
                 } else {
@@ -148,6 +163,7 @@ fn describe(step: &Step) -> String {
         Step::ProveStopped { data_root } => {
             format!("prove that nothing uses {}", data_root.display())
         }
+        Step::SetAside { from, to } => format!("set {} aside as {}", from.display(), to.display()),
         Step::MoveRoot { from, to } => format!("move {} to {}", from.display(), to.display()),
         Step::Own { engine_root, .. } => format!(
             "set the owners of what the engine keeps in {}",

@@ -2,7 +2,7 @@
 //! way out. Pure.
 
 use crate::{
-    layout::{KNOWN, Keep},
+    layout::{self, KNOWN, Keep},
     observe::{Entry, Observed},
 };
 use host::docker::Container;
@@ -92,7 +92,7 @@ pub fn carry_over(observed: &Observed) -> Vec<String> {
 /// Entries of the data root that this version does not know, and so would not know how to carry.
 pub fn unknown(root: &[Entry], path: &Path) -> Vec<String> {
     let strangers = root.iter().filter(|entry| {
-        !KNOWN.contains(&entry.name.as_str()) && crate::layout::remapped_root(&entry.name).is_none()
+        !KNOWN.contains(&entry.name.as_str()) && !layout::is_other_root(&entry.name)
     });
     strangers
         .map(|entry| {

@@ -1,7 +1,7 @@
 //! Containers and hosts as the tests of the pure rooms need them.
 
 use crate::{
-    args::{Args, CarryOver, State},
+    args::{Args, CarryOver, MaskedData, State},
     observe::{Entry, Ids, Observed},
     verdict::Facts,
 };
@@ -50,6 +50,8 @@ pub fn args(state: State) -> Args {
         carry_over: CarryOver::InPlace,
         host_mode: vec![],
         compose_projects: vec![],
+        allow_loss: vec![],
+        masked_data: MaskedData::Refuse,
         config_file: "/etc/docker/daemon.json".into(),
         backup: false,
         timeout: 120,
@@ -96,6 +98,7 @@ pub fn plain() -> Observed {
         layers: BTreeMap::from([("web-id".to_owned(), "layer-of-web".to_owned())]),
         facts: Facts::default(),
         record: None,
+        masked: None,
         projects: vec![],
         overrides: BTreeMap::new(),
         free_bytes: 1 << 30,

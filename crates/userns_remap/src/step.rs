@@ -37,6 +37,8 @@ pub enum Step {
     Hold,
     /// Prove that nothing uses the data root any more.
     ProveStopped { data_root: PathBuf },
+    /// Rename a root that is in the way of another.
+    SetAside { from: PathBuf, to: PathBuf },
     /// Rename the entries of one root into the other.
     MoveRoot { from: PathBuf, to: PathBuf },
     /// Give the engine-owned entries the owners they have under remap (or, on the way back, when plain).
@@ -119,6 +121,9 @@ pub struct Running {
     pub host_mode: bool,
     /// It has a health check and passed it.
     pub healthy: bool,
+    /// Its stop deletes it, which the operator allows.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 impl Running {
@@ -134,6 +139,7 @@ impl Running {
                 .map_or(10, |grace| u64::try_from(grace).unwrap_or(3600)),
             host_mode: container.host_config.userns_mode == "host",
             healthy: container.state.health() == Some("healthy"),
+            removed: false,
         }
     }
 }
@@ -197,6 +203,7 @@ impl Step {
             Step::StopEngine { .. } => "stop_engine",
             Step::Hold => "hold",
             Step::ProveStopped { .. } => "prove_stopped",
+            Step::SetAside { .. } => "set_aside",
             Step::MoveRoot { .. } => "move_root",
             Step::Own { .. } => "own",
             Step::Shift { .. } => "shift",

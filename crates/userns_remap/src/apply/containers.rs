@@ -11,6 +11,9 @@ use std::{collections::BTreeMap, fs, thread, time::Duration};
 /// How long a container has to keep running before it counts as up.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How long the engine may take to delete a container that ran with `--rm`.
+const REMOVAL: Duration = Duration::from_secs(60);
+
 /// Stops containers, those that nothing stands on first, and those of one level together: many do not
 /// heed the signal and take all the time they have.
 pub fn stop(running: &[Running]) -> Result<()> {
@@ -34,7 +37,18 @@ pub fn stop(running: &[Running]) -> Result<()> {
 
 fn stop_one(container: &Running) -> Result<()> {
     docker::stop(&container.id, container.grace)
-        .with_context(|| format!("container {} does not stop", container.name))
+        .with_context(|| format!("container {} does not stop", container.name))?;
+    if container.removed {
+        // The engine deletes it after it has answered.
+        let left = format!(
+            "container {} was started with --rm and stays",
+            container.name
+        );
+        until(REMOVAL, &left, || {
+            Ok((!docker::exists(&container.id)?).then_some(()))
+        })?;
+    }
+    Ok(())
 }
 
 /// Starts what ran and stops what did not, then sees that what ran keeps running, healthy where it was, and
@@ -80,6 +94,13 @@ fn stop_idle(idle: &[String]) -> Result<()> {
 pub fn start_what_can(running: &[Running], idle: &[String], timeout: Duration) -> Vec<String> {
     let failed = running.iter().filter_map(|container| {
         let error = docker::start(&container.id, timeout).err()?;
+        if container.removed {
+            return Some(format!(
+                "container {} is gone, and its anonymous volumes with it: it was started with --rm, and the \
+                 stop that allow_loss allows has deleted it",
+                container.name
+            ));
+        }
         Some(format!(
             "container {} ran before and could not be started again: {error:#}",
             container.name

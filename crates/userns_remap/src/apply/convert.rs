@@ -32,6 +32,14 @@ pub fn move_root(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Renames a whole root, and in reverse undoes that.
+pub fn set_aside(from: &Path, to: &Path) -> Result<()> {
+    if from.exists() && !to.exists() {
+        fs::rename(from, to).with_context(|| format!("cannot move {}", from.display()))?;
+    }
+    files::sync_directory(from.parent().unwrap_or(from))
+}
+
 /// Undoes [`move_root`], however far it came.
 pub fn move_back(from: &Path, to: &Path) -> Result<()> {
     if to.exists() {

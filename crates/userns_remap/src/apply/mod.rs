@@ -123,6 +123,7 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         }
         Step::Hold => guard::hold(),
         Step::ProveStopped { data_root } => engine::prove_stopped(data_root),
+        Step::SetAside { from, to } => convert::set_aside(from, to),
         Step::MoveRoot { from, to } => convert::move_root(from, to),
         Step::Own {
             engine_root,
@@ -205,6 +206,7 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
         }
         Step::StopEngine { units } => engine::restart(units, context.timeout)?,
         Step::Hold => guard::release()?,
+        Step::SetAside { from, to } => convert::set_aside(to, from)?,
         Step::MoveRoot { from, to } => convert::move_back(from, to)?,
         Step::Own {
             engine_root,

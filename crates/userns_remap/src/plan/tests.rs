@@ -1,6 +1,7 @@
 //! What is planned for which host and wish.
 
 use super::*;
+use crate::masked::Masked;
 use crate::verdict::Source;
 use crate::{
     projects::ComposeProject,
@@ -160,6 +161,124 @@ fn former_attempts_are_refused_in_both_directions() {
     let mut observed = remapped();
     observed.root.push(entry("volumes"));
     assert!(disabled(&observed).refusals[0].contains("/var/lib/docker already holds"));
+}
+
+#[test]
+fn a_stale_root_is_set_aside_where_that_is_wished() {
+    let mut observed = plain();
+    observed
+        .remapped_roots
+        .insert("165536.165536".to_owned(), vec![entry("volumes")]);
+    let mut wish = args(State::Enabled);
+    wish.masked_data = MaskedData::SetAside;
+    let of = |observed: &Observed| plan(&wish, observed, STAMP).unwrap();
+    let planned = of(&observed);
+    assert_eq!(planned.refusals, Vec::<String>::new());
+    let aside = Path::new("/var/lib/docker/165536.165536.set-aside-2026-01-02@030405");
+    assert_eq!(planned.aside.as_deref(), Some(aside));
+    let at = |name| names(&planned).iter().position(|step| *step == name);
+    assert_eq!(at("set_aside").map(|at| at + 1), at("move_root"));
+    // It is in nobody's way later, and told of.
+    let mut later = remapped();
+    let name = aside.file_name().unwrap().to_string_lossy();
+    later.root.push(entry(&name));
+    let back = disabled(&later);
+    assert_eq!(back.refusals, Vec::<String>::new());
+    assert!(back.warnings[0].contains(&*name));
+    assert_eq!(of(&plain()).aside, None);
+}
+
+/// Remapped by hand: one container that runs now, and two that are masked.
+fn switched_by_hand() -> Observed {
+    let mut masked = plain();
+    masked.containers = vec![
+        container("dns", |_| {}),
+        container("web", |c| c["State"]["Status"] = json!("exited")),
+    ];
+    let mut observed = remapped();
+    observed.containers = vec![container("anew", |c| c["Id"] = json!("new-id"))];
+    observed
+        .remapped_roots
+        .insert("165536.165536".to_owned(), vec![entry("volumes")]);
+    observed.masked = Some(Masked::of(masked));
+    observed
+}
+
+#[test]
+fn masked_data_is_warned_of_and_adopted_where_that_is_wished() {
+    let observed = switched_by_hand();
+    let told = enabled(&observed);
+    assert!(told.steps.is_empty() && told.refusals.is_empty());
+    assert!(told.warnings[0].contains("2 containers") && told.warnings[0].contains("adopt"));
+
+    let mut wish = args(State::Enabled);
+    wish.masked_data = MaskedData::Adopt;
+    let planned = plan(&wish, &observed, STAMP).unwrap();
+    assert_eq!(planned.refusals, Vec::<String>::new());
+    assert_eq!(
+        planned.shift.as_ref().unwrap().engine_root,
+        Path::new("/var/lib/docker")
+    );
+    for step in &planned.steps {
+        let ids = |running: &[crate::step::Running]| -> Vec<_> {
+            running
+                .iter()
+                .map(|container| container.id.clone())
+                .collect()
+        };
+        match step {
+            Step::StopContainers { running, .. } => assert_eq!(ids(running), ["new-id"]),
+            Step::VerifyInventory(found) => assert_eq!(found.containers, ["dns-id", "web-id"]),
+            Step::StartContainers { running, .. } => assert_eq!(ids(running), ["dns-id"]),
+            _ => {}
+        }
+    }
+    // The file as it is without the key: nobody knows what it was before.
+    let record = configured(&planned).record_after.as_ref().unwrap();
+    assert_eq!(record.original.as_deref(), Some("{}\n"));
+}
+
+#[test]
+fn masked_data_is_not_adopted_by_an_engine_with_other_ids() {
+    let mut observed = switched_by_hand();
+    observed.configured = Some("alice".to_owned());
+    let mut wish = args(State::Enabled);
+    wish.masked_data = MaskedData::Adopt;
+    let planned = plan(&wish, &observed, STAMP).unwrap();
+    assert!(planned.steps.is_empty() && planned.refusals[0].contains("alice"));
+}
+
+#[test]
+fn only_a_container_whose_loss_is_allowed_is_lost() {
+    let mut observed = plain();
+    let brief = |name: &str| container(name, |c| c["HostConfig"]["AutoRemove"] = json!(true));
+    observed.containers.extend([brief("brief"), brief("other")]);
+    let mut wish = args(State::Enabled);
+    wish.allow_loss = vec!["brief".to_owned(), "gone".to_owned()];
+    let planned = plan(&wish, &observed, STAMP).unwrap();
+    assert_eq!(planned.refusals.len(), 1, "{:?}", planned.refusals);
+    assert!(planned.refusals[0].contains("container other was started with --rm"));
+    assert!(
+        planned
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("container brief"))
+    );
+    for step in &planned.steps {
+        match step {
+            Step::StopContainers { running, .. } => {
+                let removed = running.iter().filter(|container| container.removed);
+                assert_eq!(
+                    removed.map(|container| &container.name).collect::<Vec<_>>(),
+                    ["brief"]
+                );
+                assert_eq!(running.len(), 3);
+            }
+            Step::VerifyInventory(found) => assert_eq!(found.containers, ["other-id", "web-id"]),
+            Step::StartContainers { running, .. } => assert_eq!(running.len(), 2),
+            _ => {}
+        }
+    }
 }
 
 #[test]
