@@ -154,12 +154,24 @@ pub struct HostConfig {
     /// `--tmpfs`, by path in the container.
     #[serde(default)]
     pub tmpfs: Option<BTreeMap<String, String>>,
+    /// Where its output goes.
+    #[serde(default)]
+    pub log_config: LogConfig,
     /// `name[:mode]` of the containers whose volumes it mounts.
     #[serde(default)]
     pub volumes_from: Option<Vec<String>>,
     /// `/name:/this/alias`
     #[serde(default)]
     pub links: Option<Vec<String>>,
+}
+
+/// Where a container's output goes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LogConfig {
+    /// The driver: `json-file`, `journald`, `none`, …
+    #[serde(rename = "Type", default)]
+    pub driver: String,
 }
 
 /// A device of the host that a container sees.
@@ -174,6 +186,9 @@ pub struct Device {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Config {
+    /// The image as it was asked for: its name, or its id.
+    #[serde(default)]
+    pub image: String,
     /// Labels.
     #[serde(default)]
     pub labels: Option<BTreeMap<String, String>>,
@@ -214,6 +229,13 @@ impl Container {
     #[must_use]
     pub fn removed_when_stopped(&self) -> bool {
         self.host_config.auto_remove && self.state.status != "exited"
+    }
+
+    /// Whether it is a step of a build without BuildKit, which alone makes containers of an image's id that log
+    /// nowhere (moby, builder/dockerfile/internals.go).
+    #[must_use]
+    pub fn is_of_build(&self) -> bool {
+        self.host_config.log_config.driver == "none" && self.config.image.starts_with("sha256:")
     }
 
     /// A label's value.

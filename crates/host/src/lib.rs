@@ -13,5 +13,6 @@ pub mod fuzzing;
 pub mod mounts;
 pub mod process;
 pub mod progress;
+pub mod sysctl;
 pub mod systemd;
 pub mod user_namespace;
