@@ -107,6 +107,9 @@ options:
     description:
       - Directories of compose projects. Services that cannot run remapped are set to C(userns_mode=host) in the
         project's C(docker-compose.override.yml), and the containers they have as with O(host_mode).
+      - Services with kernel parameters that the kernel refuses in a user namespace have all of theirs taken away there
+        by the tag C(!reset), and so have the containers they have. C(docker-compose) 1.29 has no such tag, and is
+        refused.
       - Comments and other keys of the file survive. What cannot be added to is refused, with the lines to add.
       - O(state=disabled) brings back the file as it was, unless it has been changed since.
     type: list
@@ -138,6 +141,21 @@ options:
       - adopt
       - set_aside
     default: refuse
+  compat_links:
+    description:
+      - Make symbolic links at the old places in the data root (C(volumes), C(containers) and so on) that something on the
+        host names, to where they are under the remapped engine. M(bulkhead.hosts.userns_remap_info) returns what that
+        is as RV(bulkhead.hosts.userns_remap_info#module:references).
+      - On an engine that is remapped already, missing links are made, and nothing stops. O(state=disabled) removes them.
+      - They do not help everything. An archiver that is given the link itself stores a link, AppArmor looks at where a
+        link leads, and a watch on a directory (inotify) stays on the directory that has moved. What is seen of that is
+        warned of.
+      - They open nothing. Both roots let nobody but the host's root and the containers pass (C(0710)), as before, and
+        files have the owners of the range.
+      - B(Do not take remapping out of the engine's configuration by hand while they are there). The plain engine would
+        follow them. O(state=disabled) removes them first.
+    type: bool
+    default: false
   config_file:
     description:
       - The engine's configuration file. It is merged, never overwritten. Other keys and their
@@ -381,6 +399,7 @@ def main():
             compose_projects=dict(type='list', elements='path', default=[]),
             allow_loss=dict(type='list', elements='str', default=[]),
             masked_data=dict(type='str', choices=['refuse', 'adopt', 'set_aside'], default='refuse'),
+            compat_links=dict(type='bool', default=False),
             config_file=dict(type='path', default='/etc/docker/daemon.json'),
             backup=dict(type='bool', default=False),
             timeout=dict(type='int', default=120),

@@ -31,8 +31,10 @@ def state():
     """`state` is the one that every other part agrees on, else `half-moved`."""
     roots = {DATA_ROOT: "plain", **{os.path.join(DATA_ROOT, name): "remapped" for name in listing(DATA_ROOT)
                                     if re.fullmatch(r"\d+\.\d+", name)}}
+    # A link at an old place leads to what is in use.
     filled = {path: world for path, world in roots.items()
-              if any(listing(os.path.join(path, part)) for part in ENGINE_PARTS)}
+              if any(listing(os.path.join(path, part)) for part in ENGINE_PARTS
+                     if not os.path.islink(os.path.join(path, part)))}
     found = {"root": set(filled.values()), "config": {config()}, "ids": set(), "engine": set(), "paths": set()}
     for root in filled:
         found["ids"] |= set(content_ids(root))

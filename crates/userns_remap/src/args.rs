@@ -20,6 +20,7 @@ pub struct Args {
     /// Names of containers that their stop may delete.
     pub allow_loss: Vec<String>,
     pub masked_data: MaskedData,
+    pub compat_links: bool,
     pub config_file: PathBuf,
     pub backup: bool,
     /// Seconds.
@@ -85,6 +86,11 @@ pub fn spec() -> Spec {
                 .choices(["refuse", "adopt", "set_aside"])
                 .default("refuse")
                 .help("What is done with the data of an earlier attempt at remapping"),
+        )
+        .option(
+            Opt::bool("compat_links")
+                .default(false)
+                .help("Make links at the old places that something on the host names"),
         )
         .option(
             Opt::bool("backup")

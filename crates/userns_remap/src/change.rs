@@ -5,6 +5,7 @@ use crate::{
     loss::Lost,
     observe::Observed,
     order::start_order,
+    record::Sysctls,
     step::{Configure, Direction, Inventory, Running, Step},
 };
 use idmap::IdMaps;
@@ -34,6 +35,10 @@ pub struct Change<'a> {
     /// The ids of containers that are set to stay in the host's user namespace on the way there, and not to
     /// any more on the way back.
     pub host_mode: Vec<String>,
+    /// Kernel parameters that are taken away on the way there, and given back on the way back.
+    pub sysctls: Vec<Sysctls>,
+    /// Links at the old places, by name: made on the way there, removed on the way back.
+    pub compat_links: Vec<String>,
 }
 
 /// What is going to be shifted, seen from before the change.
@@ -81,11 +86,19 @@ impl Change<'_> {
         let mut steps = vec![guard];
         steps.extend(first);
         steps.extend(self.stop(stops, idle.clone(), units.clone()));
+        if self.direction == Direction::ToPlain {
+            // The plain engine would follow them.
+            steps.extend(self.set_compat_links());
+        }
         if self.in_place {
             let aside = self.aside.clone();
             steps.extend(aside.map(|(from, to)| Step::SetAside { from, to }));
             steps.extend(self.convert());
             steps.extend(self.set_host_mode());
+            steps.extend(self.set_sysctls());
+            if self.direction == Direction::ToRemapped {
+                steps.extend(self.set_compat_links());
+            }
         }
         steps.extend([
             Step::Configure(Box::new(configure)),
@@ -149,6 +162,24 @@ impl Change<'_> {
             engine_root: self.to.to_owned(),
             containers: self.host_mode.clone(),
             host: self.direction == Direction::ToRemapped,
+        })
+    }
+
+    fn set_compat_links(&self) -> Option<Step> {
+        let make = self.direction == Direction::ToRemapped;
+        (!self.compat_links.is_empty()).then(|| Step::CompatLinks {
+            data_root: self.observed.data_root.clone(),
+            engine_root: if make { self.to } else { self.from }.to_owned(),
+            names: self.compat_links.clone(),
+            make,
+        })
+    }
+
+    fn set_sysctls(&self) -> Option<Step> {
+        (!self.sysctls.is_empty()).then(|| Step::SetSysctls {
+            engine_root: self.to.to_owned(),
+            containers: self.sysctls.clone(),
+            on: self.direction == Direction::ToPlain,
         })
     }
 

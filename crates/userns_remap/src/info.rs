@@ -2,9 +2,11 @@
 
 use crate::{
     args::{self, Args, CarryOver, MaskedData, State},
-    config, facts, layout,
+    compat, config, facts, layout,
     observe::{self, Observed},
-    plan, present, range, references, remap,
+    plan, present, range,
+    references::{self, Reference},
+    remap,
     verdict::{self, Facts, Finding},
     workload::Workload,
 };
@@ -22,6 +24,9 @@ use std::{
 
 /// The module `userns_remap_info`.
 pub fn main() -> ExitCode {
+    if let Some(held) = facts::hold_user_namespace() {
+        return held;
+    }
     Module::new(spec())
         .version(env!("CARGO_PKG_VERSION"))
         .run(run)
@@ -67,6 +72,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         compose_projects: vec![],
         allow_loss: vec![],
         masked_data: MaskedData::Refuse,
+        compat_links: false,
         config_file: wanted.config_file,
         backup: false,
         timeout: 0,
@@ -99,7 +105,8 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         ..observed.facts.clone()
     };
     let to_come = workloads.iter().filter(|workload| workload.id.is_none());
-    facts.sources.extend(facts::sources(to_come)?);
+    facts.sources.extend(facts::sources(to_come.clone())?);
+    facts.sysctls.extend(facts::sysctls(to_come));
     let found = verdict::findings(workloads, &facts, &uids);
     let (containers, services): (Vec<_>, Vec<_>) = found
         .into_iter()
@@ -125,10 +132,7 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         .returning("containers", list(&containers))
         .returning("services", list(&services))
         .returning("masked", masked(observed))
-        .returning(
-            "references",
-            json!(references::find(&observed.data_root, &args.config_file)),
-        ))
+        .returning("references", references(observed, &args.config_file)))
 }
 
 fn engine(observed: &Observed) -> Result<Value> {
@@ -164,6 +168,19 @@ fn list(found: &[(&Workload, Vec<Finding>)]) -> Value {
         })
     };
     found.iter().map(one).collect()
+}
+
+/// What points into the data root, and what to do about it.
+fn references(observed: &Observed, config: &Path) -> Value {
+    let root = &observed.data_root;
+    let one = |found: &Reference| {
+        let by_hand = compat::by_hand(found, root);
+        json!({
+            "file": found.file, "line": found.line, "text": found.text,
+            "remedy": by_hand.unwrap_or_else(|| "compat_links".to_owned()),
+        })
+    };
+    references::find(root, config).iter().map(one).collect()
 }
 
 /// Roots that hold an engine's data and are not in use.

@@ -5,6 +5,7 @@
 mod apply;
 mod args;
 mod change;
+mod compat;
 mod config;
 mod facts;
 #[cfg(feature = "fuzzing")]

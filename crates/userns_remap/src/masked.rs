@@ -70,7 +70,10 @@ impl Masked {
             plugins: self.plugins.clone(),
             irregular: self.irregular.clone(),
             layers: self.layers.clone(),
-            facts: self.facts.clone(),
+            facts: Facts {
+                sysctls: observed.facts.sysctls.clone(),
+                ..self.facts.clone()
+            },
             masked: None,
             ..observed.clone()
         };

@@ -2,11 +2,12 @@
 
 use crate::{
     args::Args,
-    config, facts,
+    compat, config, facts,
     layout::{self, KNOWN},
     masked::{self, Masked},
     projects::{self, ComposeProject},
-    record::Record,
+    record::{Record, Sysctls},
+    references::{self, Reference},
     verdict::{Facts, Place},
     workload::Workload,
 };
@@ -14,7 +15,7 @@ use anyhow::{Context, Result};
 use host::{
     accounts::{self, Account, Kind},
     docker::{self, Container, Info, Network, Volume},
-    files, mounts, systemd,
+    files, mounts, process, systemd,
 };
 use idmap::{IdMaps, subid::Subids};
 use rechown::{Policy, Survey};
@@ -57,12 +58,18 @@ pub struct Observed {
     pub closed: Vec<PathBuf>,
     /// The writable layer (a name in `overlay2/`) of each container, by container id.
     pub layers: BTreeMap<String, String>,
+    /// The processes of steps that BuildKit runs.
+    pub builds: Vec<u32>,
     /// What the containers mount and hold.
     pub facts: Facts,
     /// What an earlier `enabled` left for the way back.
     pub record: Option<Record>,
     /// What the plain root holds while the engine runs remapped.
     pub masked: Option<Masked>,
+    /// What on the host points into the data root, where that is asked for.
+    pub references: Vec<Reference>,
+    /// The links at the old places that an earlier run made: names in the data root.
+    pub compat_links: Vec<String>,
     /// The compose projects that the operator names.
     pub projects: Vec<ComposeProject>,
     /// The override files that an earlier `enabled` wrote, as they are now.
@@ -104,6 +111,17 @@ impl Observed {
         observed
     }
 
+    /// As if these containers set no kernel parameters.
+    pub fn without_sysctls(&self, of: &[Sysctls]) -> Self {
+        let mut observed = self.clone();
+        for container in &mut observed.containers {
+            if of.iter().any(|of| of.container == container.id) {
+                container.host_config.sysctls = None;
+            }
+        }
+        observed
+    }
+
     pub fn workloads(&self) -> Vec<Workload> {
         workloads(&self.containers)
     }
@@ -131,20 +149,43 @@ pub fn host(args: &Args) -> Result<Observed> {
     let containers = docker::containers()?;
     let engine_root = info.docker_root_dir.clone();
     let record = Record::load(&args.config_file)?;
-    let root = entries(&data_root)?;
+    let (root, compat_links) = compat::split(&data_root, entries(&data_root)?);
+    let projects: Vec<_> = (args.compose_projects.iter())
+        .map(|directory| projects::read(directory))
+        .collect::<Result<_>>()?;
     let masked = match remapped {
-        Some(_) => masked::read(&data_root, &root)?,
-        None => None,
+        // Links lead to what is in use.
+        Some(_) if compat_links.is_empty() => masked::read(&data_root, &root)?,
+        _ => None,
     };
+    let services = projects.iter().flat_map(|project| project.services.clone());
+    let masked_ones = masked
+        .iter()
+        .flat_map(|masked| workloads(&masked.containers));
+    let all: Vec<_> = (workloads(&containers).into_iter())
+        .chain(services)
+        .chain(masked_ones)
+        .collect();
+    let sysctls = facts::sysctls(all.iter());
     Ok(Observed {
         ids: ids(user)?,
         root,
         masked,
+        references: if args.compat_links {
+            references::find(&data_root, &args.config_file)
+        } else {
+            vec![]
+        },
+        compat_links,
         remapped_roots: remapped_roots(&data_root)?,
         irregular: irregular(&data_root, &engine_root)?,
         closed: closed(&data_root)?,
         layers: layers(&engine_root, &containers),
-        facts: facts::gather(&workloads(&containers), &containers, &engine_root)?,
+        facts: Facts {
+            sysctls,
+            ..facts::gather(&workloads(&containers), &containers, &engine_root)?
+        },
+        builds: builds(&engine_root)?,
         images: docker::images()?,
         networks: docker::networks()?,
         volumes: docker::volumes()?,
@@ -152,9 +193,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         active_units: active_units()?,
         dependents: dependents()?,
         flags: flags()?,
-        projects: (args.compose_projects.iter())
-            .map(|directory| projects::read(directory))
-            .collect::<Result<_>>()?,
+        projects,
         overrides: overrides(record.as_ref())?,
         record,
         free_bytes: free_bytes(&data_root)?,
@@ -268,6 +307,12 @@ fn ids(user: &str) -> Result<Ids> {
         subgid: accounts::subids(Kind::Gid)?,
         taken,
     })
+}
+
+/// BuildKit has each step run by a runc of the engine's own, which no list of containers shows. It logs beside the
+/// steps' directories.
+fn builds(engine_root: &Path) -> Result<Vec<u32>> {
+    process::started_with(&engine_root.join("buildkit/executor"))
 }
 
 fn active_units() -> Result<Vec<String>> {

@@ -3,7 +3,7 @@
 use crate::{
     args::{Args, CarryOver, MaskedData, State},
     change::{Change, Shift},
-    config, layout,
+    compat, config, layout,
     loss::{self, Lost},
     masked,
     observe::Observed,
@@ -84,12 +84,15 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let now = observed;
     let observed = unmasked.as_ref().unwrap_or(observed);
     let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
-    let overrides = overrides::to_host_mode(observed, &choice.maps.uid)?;
+    let overrides = overrides::to_write(observed, &choice.maps.uid)?;
     let (mut host_mode, unknown) = named(&args.host_mode, observed);
     host_mode.extend(overrides::containers(observed, &choice.maps.uid));
     host_mode.sort();
     host_mode.dedup();
-    let observed = &observed.with_host_mode(&host_mode);
+    let sysctls = overrides::sysctls(observed, &choice.maps.uid);
+    let observed = &observed
+        .with_host_mode(&host_mode)
+        .without_sysctls(&sysctls);
     let keep = refuse::kept(observed);
     let lost = [now, observed].map(|observed| loss::allowed(observed, &args.allow_loss));
     let observed = &observed.without(&lost[1]);
@@ -131,6 +134,9 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         // Whoever switched by hand left no record of the file as it was.
         record.original = unconfigured(now)?;
     }
+    if let Some(record) = &mut configure.record_after {
+        record.sysctls.clone_from(&sysctls);
+    }
     let account = Step::Account {
         name: observed.ids.name.clone(),
         create: observed.ids.account.is_none(),
@@ -155,7 +161,10 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         keep,
         in_place: args.carry_over == CarryOver::InPlace,
         host_mode,
+        sysctls,
+        compat_links: compat::to_make(observed, &observed.root),
     };
+    plan.warnings.extend(compat::warnings(observed));
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
         plan.refusals
@@ -211,6 +220,10 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         host_mode: (observed.record.iter())
             .flat_map(|record| record.host_mode.clone())
             .collect(),
+        sysctls: (observed.record.iter())
+            .flat_map(|record| record.sysctls.clone())
+            .collect(),
+        compat_links: observed.compat_links.clone(),
     };
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
@@ -261,6 +274,19 @@ fn already_remapped(
             masked.counts()
         )
     }));
+    let root = observed.engine_root();
+    let name = root.file_name().unwrap_or_default().to_string_lossy();
+    let entries = observed.remapped_roots.get(&*name);
+    let links = compat::to_make(observed, entries.map_or(&[], Vec::as_slice));
+    if !links.is_empty() {
+        plan.warnings.extend(compat::warnings(observed));
+        plan.steps.push(Step::CompatLinks {
+            data_root: observed.data_root.clone(),
+            engine_root: root.clone(),
+            names: links,
+            make: true,
+        });
+    }
     let (not_yet, unknown) = named(&args.host_mode, observed);
     plan.refusals.extend(unknown);
     if !not_yet.is_empty() {
@@ -360,6 +386,7 @@ fn configure(
             written: after,
             host_mode,
             overrides,
+            sysctls: vec![],
         }),
     }
 }

@@ -197,6 +197,24 @@ fn describe(step: &Step) -> String {
                 ids.join(", ")
             )
         }
+        Step::SetSysctls { containers, on, .. } => {
+            let ids: Vec<_> = containers
+                .iter()
+                .map(|of| of.container.get(..12).unwrap_or(&of.container))
+                .collect();
+            let verb = if *on { "give back" } else { "take away" };
+            format!("{verb} the sysctls of containers: {}", ids.join(", "))
+        }
+        Step::CompatLinks {
+            data_root,
+            names,
+            make,
+            ..
+        } => {
+            let verb = if *make { "make" } else { "remove" };
+            let root = data_root.display();
+            format!("{verb} links in {root}: {}", names.join(", "))
+        }
         Step::Configure(change) => format!("write {}", change.path.display()),
         Step::Release => "let the engine start".to_owned(),
         Step::StartEngine { units, .. } => format!("start {}", units.join(", ")),

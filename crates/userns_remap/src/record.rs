@@ -5,7 +5,10 @@ use crate::paths::STATE;
 use anyhow::{Context, Result};
 use host::files;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What `enabled` changed beside the data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,18 @@ pub struct Record {
     /// The compose overrides that were written.
     #[serde(default)]
     pub overrides: Vec<Override>,
+    /// What containers had before their kernel parameters were taken away.
+    #[serde(default)]
+    pub sysctls: Vec<Sysctls>,
+}
+
+/// The kernel parameters of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctls {
+    /// Its id.
+    pub container: String,
+    /// By name.
+    pub values: BTreeMap<String, String>,
 }
 
 /// One compose override.
@@ -34,6 +49,9 @@ pub struct Override {
     pub after: Option<String>,
     /// Those that it sets to the host's user namespace.
     pub services: Vec<String>,
+    /// Those whose kernel parameters it takes away.
+    #[serde(default)]
+    pub without_sysctls: Vec<String>,
 }
 
 impl Override {
@@ -43,6 +61,7 @@ impl Override {
             before: self.after,
             after: self.before,
             services: vec![],
+            without_sysctls: vec![],
             ..self
         }
     }

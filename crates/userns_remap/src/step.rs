@@ -2,7 +2,7 @@
 
 use crate::{
     layout::Keep,
-    record::{Override, Record},
+    record::{Override, Record, Sysctls},
 };
 use host::{
     accounts::Kind,
@@ -66,6 +66,20 @@ pub enum Step {
         engine_root: PathBuf,
         containers: Vec<String>,
         host: bool,
+    },
+    /// Take the kernel parameters of containers away, or give them back.
+    SetSysctls {
+        engine_root: PathBuf,
+        containers: Vec<Sysctls>,
+        /// Whether they have them.
+        on: bool,
+    },
+    /// Make links at the old places, or remove them.
+    CompatLinks {
+        data_root: PathBuf,
+        engine_root: PathBuf,
+        names: Vec<String>,
+        make: bool,
     },
     /// Change daemon.json, and remember or forget what it was.
     Configure(Box<Configure>),
@@ -209,6 +223,8 @@ impl Step {
             Step::Shift { .. } => "shift",
             Step::RewriteContainers { .. } => "rewrite_containers",
             Step::SetHostMode { .. } => "set_host_mode",
+            Step::SetSysctls { .. } => "set_sysctls",
+            Step::CompatLinks { .. } => "compat_links",
             Step::Configure(_) => "configure",
             Step::Release => "release",
             Step::StartEngine { .. } => "start_engine",

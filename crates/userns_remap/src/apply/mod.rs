@@ -7,7 +7,7 @@ mod engine;
 mod overrides;
 
 use crate::{
-    guard,
+    compat, guard,
     paths::{IN_PROGRESS, STATE},
     step::{Direction, Step},
 };
@@ -150,6 +150,17 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             containers,
             host,
         } => convert::set_host_mode(engine_root, containers, *host),
+        Step::SetSysctls {
+            engine_root,
+            containers,
+            on,
+        } => convert::set_sysctls(engine_root, containers, *on),
+        Step::CompatLinks {
+            data_root,
+            engine_root,
+            names,
+            make,
+        } => compat::set(data_root, engine_root, names, *make),
         Step::Configure(change) => configure::apply(change),
         Step::Release => guard::release(),
         Step::StartEngine {
@@ -229,6 +240,17 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
             containers,
             host,
         } => convert::set_host_mode(engine_root, containers, !host)?,
+        Step::SetSysctls {
+            engine_root,
+            containers,
+            on,
+        } => convert::set_sysctls(engine_root, containers, !on)?,
+        Step::CompatLinks {
+            data_root,
+            engine_root,
+            names,
+            make,
+        } => compat::set(data_root, engine_root, names, !make)?,
         Step::Configure(change) => configure::undo(change)?,
         Step::Release => guard::hold()?,
         Step::StartEngine { expected_root, .. } if !context.boot => engine::unstart(expected_root)?,

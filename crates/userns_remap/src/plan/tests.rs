@@ -112,6 +112,7 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         written: observed.config.clone(),
         host_mode: vec![],
         overrides: vec![],
+        sysctls: vec![],
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);
@@ -407,6 +408,7 @@ fn shop(text: Option<&str>) -> ComposeProject {
         services: Workload::of_project(&resolved).collect(),
         path: "/opt/shop/docker-compose.override.yml".into(),
         text: text.map(str::to_owned),
+        knows_reset: true,
     }
 }
 
@@ -463,4 +465,94 @@ fn a_project_that_says_so_already_is_left_alone() {
         "services:\n  firewall:\n    userns_mode: host\n",
     ))];
     assert!(!names(&enabled(&observed)).contains(&"overrides"));
+}
+
+fn tuned(knows_reset: bool) -> Observed {
+    let yaml = "{name: shop, services: {web: {image: web, sysctls: {net.x: 1}}, db: {sysctls: {net.y: 2}}}}";
+    let resolved = host::compose::Resolved::parse(yaml).unwrap();
+    let mut observed = plain();
+    observed.projects = vec![ComposeProject {
+        services: Workload::of_project(&resolved).collect(),
+        knows_reset,
+        ..shop(None)
+    }];
+    observed.containers = vec![container("shop-web-1", |c| {
+        c["HostConfig"]["Sysctls"] = json!({"net.x": "1", "net.y": "2"});
+        c["Config"]["Labels"] =
+            json!({"com.docker.compose.project": "shop", "com.docker.compose.service": "web"});
+    })];
+    observed.facts.sysctls = BTreeMap::from([
+        ("net.x".to_owned(), Some("no such file".to_owned())),
+        ("net.y".to_owned(), None),
+    ]);
+    observed
+}
+
+#[test]
+fn kernel_parameters_that_are_refused_are_taken_away_from_services_and_given_back() {
+    let planned = enabled(&tuned(true));
+    assert_eq!(planned.refusals, Vec::<String>::new());
+    let record = configured(&planned).record_after.clone().unwrap();
+    let text = record.overrides[0].after.as_deref();
+    assert_eq!(text, Some("services:\n  web:\n    sysctls: !reset []\n"));
+    let set = |plan: &Plan| {
+        let found = plan.steps.iter().find_map(|step| match step {
+            Step::SetSysctls { containers, on, .. } => Some((containers.clone(), *on)),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    let (taken, on) = set(&planned);
+    assert!(!on && taken[0].container == "shop-web-1-id" && taken[0].values["net.y"] == "2");
+    let back = disabled(&Observed {
+        record: Some(record),
+        ..remapped()
+    });
+    assert_eq!(set(&back), (taken, true));
+}
+
+#[test]
+fn kernel_parameters_that_are_refused_stand_in_the_way_where_nothing_can_take_them_away() {
+    let mut observed = tuned(true);
+    observed.projects.clear();
+    assert!(enabled(&observed).refusals[0].contains("sets net.x"));
+    let error = plan(&args(State::Enabled), &tuned(false), STAMP).unwrap_err();
+    assert!(error.to_string().contains("by hand"), "{error}");
+}
+
+#[test]
+fn links_are_made_of_what_is_named_and_removed_before_the_way_back() {
+    let named = |mut observed: Observed| {
+        observed.references = vec![crate::references::Reference {
+            file: "/etc/cron.d/x".into(),
+            line: 1,
+            text: "tar c /var/lib/docker/volumes/*/_data /var/lib/docker/plugins/x".to_owned(),
+        }];
+        observed
+    };
+    let links = |plan: &Plan| -> Vec<_> {
+        let found = plan.steps.iter().filter_map(|step| match step {
+            Step::CompatLinks { names, make, .. } => Some((names.clone(), *make)),
+            _ => None,
+        });
+        found.collect()
+    };
+    let volumes = vec!["volumes".to_owned()];
+    // There are no plugins.
+    assert_eq!(links(&enabled(&named(plain()))), [(volumes.clone(), true)]);
+    assert_eq!(links(&enabled(&plain())), []);
+
+    let mut later = named(remapped());
+    later
+        .remapped_roots
+        .insert("165536.165536".to_owned(), vec![entry("volumes")]);
+    assert_eq!(names(&enabled(&later)), ["compat_links"]);
+    later.compat_links.clone_from(&volumes);
+    assert!(enabled(&later).steps.is_empty());
+    for carry_over in [CarryOver::InPlace, CarryOver::None] {
+        let mut wish = args(State::Disabled);
+        wish.carry_over = carry_over;
+        let back = plan(&wish, &later, STAMP).unwrap();
+        assert_eq!(links(&back), [(volumes.clone(), false)]);
+    }
 }
