@@ -256,6 +256,15 @@ pub struct Network {
     pub name: String,
 }
 
+impl Network {
+    /// The interface that the driver `bridge` gives a network whose options name none (moby,
+    /// libnetwork/drivers/bridge); other drivers' networks have none of this name.
+    #[must_use]
+    pub fn bridge(&self) -> Option<String> {
+        self.id.get(..12).map(|id| format!("br-{id}"))
+    }
+}
+
 /// A volume.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -8,6 +8,7 @@ use crate::{
     record::Sysctls,
     step::{Configure, Direction, Inventory, Running, Step},
 };
+use host::docker::Network;
 use idmap::IdMaps;
 use std::path::{Path, PathBuf};
 
@@ -92,7 +93,11 @@ impl Change<'_> {
         }
         if self.in_place {
             let aside = self.aside.clone();
-            steps.extend(aside.map(|(from, to)| Step::SetAside { from, to }));
+            // Only what is in use has an engine, and networks.
+            let is_in_use = self.now.remapped != self.observed.remapped;
+            let networks = self.now.networks.iter().filter(|_| is_in_use);
+            let bridges = networks.filter_map(Network::bridge).collect();
+            steps.extend(aside.map(|(from, to)| Step::SetAside { from, to, bridges }));
             steps.extend(self.convert());
             steps.extend(self.set_host_mode());
             steps.extend(self.set_sysctls());

@@ -163,7 +163,9 @@ fn describe(step: &Step) -> String {
         Step::ProveStopped { data_root } => {
             format!("prove that nothing uses {}", data_root.display())
         }
-        Step::SetAside { from, to } => format!("set {} aside as {}", from.display(), to.display()),
+        Step::SetAside { from, to, .. } => {
+            format!("set {} aside as {}", from.display(), to.display())
+        }
         Step::MoveRoot { from, to } => format!("move {} to {}", from.display(), to.display()),
         Step::Own { engine_root, .. } => format!(
             "set the owners of what the engine keeps in {}",

@@ -38,7 +38,12 @@ pub enum Step {
     /// Prove that nothing uses the data root any more.
     ProveStopped { data_root: PathBuf },
     /// Rename a root that is in the way of another.
-    SetAside { from: PathBuf, to: PathBuf },
+    SetAside {
+        from: PathBuf,
+        to: PathBuf,
+        /// The network interfaces that its engine has left, which an engine on it makes again.
+        bridges: Vec<String>,
+    },
     /// Rename the entries of one root into the other.
     MoveRoot { from: PathBuf, to: PathBuf },
     /// Give the engine-owned entries the owners they have under remap (or, on the way back, when plain).

@@ -43,6 +43,16 @@ pub fn unstart(engine_root: &Path) -> Result<()> {
     prove_stopped(engine_root)
 }
 
+/// Removes the bridges of networks that the next engine does not know. One of the same subnet would take what is
+/// meant for its containers.
+pub fn remove_bridges(names: &[String]) -> Result<()> {
+    let is_there = |name: &&String| Path::new("/sys/class/net").join(name).exists();
+    names
+        .iter()
+        .filter(is_there)
+        .try_for_each(|name| run(["ip", "link", "delete", name]).stdout().map(drop))
+}
+
 /// Nothing may use the data root: no shim of the engine's, no mount in any mount namespace.
 pub fn prove_stopped(data_root: &Path) -> Result<()> {
     until(LINGER, "the engine is stopped, but not gone", || {

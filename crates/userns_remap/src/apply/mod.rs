@@ -123,7 +123,10 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
         }
         Step::Hold => guard::hold(),
         Step::ProveStopped { data_root } => engine::prove_stopped(data_root),
-        Step::SetAside { from, to } => convert::set_aside(from, to),
+        Step::SetAside { from, to, bridges } => {
+            engine::remove_bridges(bridges)?;
+            convert::set_aside(from, to)
+        }
         Step::MoveRoot { from, to } => convert::move_root(from, to),
         Step::Own {
             engine_root,
@@ -217,7 +220,7 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
         }
         Step::StopEngine { units } => engine::restart(units, context.timeout)?,
         Step::Hold => guard::release()?,
-        Step::SetAside { from, to } => convert::set_aside(to, from)?,
+        Step::SetAside { from, to, .. } => convert::set_aside(to, from)?,
         Step::MoveRoot { from, to } => convert::move_back(from, to)?,
         Step::Own {
             engine_root,
