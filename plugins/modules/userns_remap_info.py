@@ -243,7 +243,10 @@ services:
   elements: dict
   contains: *workload
 masked:
-  description: Roots that hold an engine's data and are not in use, with what is in them.
+  description:
+    - Roots that hold an engine's data and are not in use, with what is in them. The plain root of an engine that was
+      remapped by hand, stale C(<uid>.<gid>) directories, and what was set aside.
+    - See O(bulkhead.hosts.userns_remap#module:masked_data) for what can be done with them.
   returned: success
   type: list
   elements: dict

@@ -4,6 +4,7 @@
 use crate::{
     facts, layout,
     observe::{self, Entry, Observed},
+    refuse,
     verdict::Facts,
     workload::Workload,
 };
@@ -107,6 +108,27 @@ impl Masked {
             self.images.len(),
             self.volumes.len()
         )
+    }
+}
+
+/// Where to put what is in the way of a root that shall be `target`, if it may be set aside; else the refusal.
+pub fn make_way(
+    observed: &Observed,
+    target: &Path,
+    may_set_aside: bool,
+    stamp: &str,
+) -> (Option<PathBuf>, Option<String>) {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let inside = observed.remapped_roots.get(&*name).into_iter().flatten();
+    match refuse::occupied(inside, target) {
+        Some(_) if may_set_aside => (
+            Some(target.with_file_name(layout::aside(&name, stamp))),
+            None,
+        ),
+        occupied => (
+            None,
+            occupied.map(|said| format!("{said}; or set it aside with masked_data=set_aside")),
+        ),
     }
 }
 

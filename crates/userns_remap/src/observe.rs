@@ -49,7 +49,8 @@ pub struct Observed {
     /// `userns-remap` in the configuration file.
     pub configured: Option<String>,
     pub ids: Ids,
-    /// The entries of the data root itself and, by name, of each `<uid>.<gid>` directory in it.
+    /// The entries of the data root itself and, by name, of each `<uid>.<gid>` directory in it, in use, stale or set
+    /// aside.
     pub root: Vec<Entry>,
     pub remapped_roots: BTreeMap<String, Vec<Entry>>,
     /// Symbolic links and mounts where plain directories have to be, and what each is.
@@ -372,7 +373,7 @@ fn entries(directory: &Path) -> Result<Vec<Entry>> {
 fn remapped_roots(data_root: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
     let names = entries(data_root)?.into_iter().map(|entry| entry.name);
     names
-        .filter(|name| layout::remapped_root(name).is_some())
+        .filter(|name| layout::is_other_root(name))
         .map(|name| Ok((name.clone(), entries(&data_root.join(&name))?)))
         .collect()
 }

@@ -126,28 +126,22 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     }
     let remember = Some((host_mode.clone(), overrides.clone()));
     let mut configure = configure(args, observed, after, stamp, remember);
-    if let Some(record) = configure
-        .record_after
-        .as_mut()
-        .filter(|_| unmasked.is_some())
-    {
-        // Whoever switched by hand left no record of the file as it was.
-        record.original = unconfigured(now)?;
-    }
     if let Some(record) = &mut configure.record_after {
         record.sysctls.clone_from(&sysctls);
+        if unmasked.is_some() {
+            // Whoever switched by hand left no record of the file as it was.
+            record.original = unconfigured(now)?;
+        }
     }
     let account = Step::Account {
         name: observed.ids.name.clone(),
         create: observed.ids.account.is_none(),
         ranges: choice.add.clone(),
     };
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let inside = observed.remapped_roots.get(&*name).into_iter().flatten();
-    let occupied = refuse::occupied(inside, &target);
-    let sets_aside = unmasked.is_some() || args.masked_data == MaskedData::SetAside;
-    let aside = occupied.is_some() && sets_aside && args.carry_over == CarryOver::InPlace;
-    plan.aside = aside.then(|| observed.data_root.join(layout::aside(&name, stamp)));
+    let may_set_aside = unmasked.is_some() || args.masked_data == MaskedData::SetAside;
+    let in_place = args.carry_over == CarryOver::InPlace;
+    let (aside, occupied) = masked::make_way(observed, &target, may_set_aside && in_place, stamp);
+    plan.aside = aside;
     let change = Change {
         now,
         observed,
@@ -159,22 +153,19 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         maps: choice.maps.clone(),
         direction: Direction::ToRemapped,
         keep,
-        in_place: args.carry_over == CarryOver::InPlace,
+        in_place,
         host_mode,
         sysctls,
         compat_links: compat::to_make(observed, &observed.root),
     };
-    plan.warnings.extend(compat::warnings(observed));
     if change.in_place {
         plan.refusals.extend(refuse::carry_over(observed));
         plan.refusals
             .extend(refuse::unknown(&observed.root, &observed.data_root));
-        let occupied = occupied.filter(|_| plan.aside.is_none());
-        plan.refusals.extend(
-            occupied.map(|said| format!("{said}; or set it aside with masked_data=set_aside")),
-        );
+        plan.refusals.extend(occupied);
         plan.warnings
             .extend(plan.aside.iter().map(|aside| masked::set_aside(now, aside)));
+        plan.warnings.extend(compat::warnings(observed));
     } else {
         plan.warnings.push(left_behind(observed));
     }
@@ -231,8 +222,10 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
             .root
             .iter()
             .filter(|entry| !layout::is_other_root(&entry.name));
-        plan.refusals
-            .extend(refuse::occupied(old, &observed.data_root));
+        let occupied = refuse::occupied(old, &observed.data_root);
+        plan.refusals.extend(occupied.map(|said| {
+            format!("{said}; or carry it over first, with state=enabled masked_data=adopt")
+        }));
     } else {
         plan.warnings.push(left_behind(observed));
     }
@@ -264,6 +257,14 @@ fn already_remapped(
         refusals: refusal.into_iter().collect(),
         ..Plan::default()
     };
+    if observed.masked.is_some()
+        && args.masked_data == MaskedData::Adopt
+        && plan.refusals.is_empty()
+    {
+        plan.refusals.push(
+            "masked_data=adopt carries over in place; leave carry_over at in_place".to_owned(),
+        );
+    }
     let masked = observed.masked.iter();
     let masked = masked.filter(|_| args.carry_over == CarryOver::InPlace);
     plan.warnings.extend(masked.map(|masked| {

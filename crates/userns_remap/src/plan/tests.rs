@@ -250,6 +250,15 @@ fn masked_data_is_not_adopted_by_an_engine_with_other_ids() {
 }
 
 #[test]
+fn masked_data_is_adopted_in_place_only() {
+    let mut wish = args(State::Enabled);
+    (wish.masked_data, wish.carry_over) = (MaskedData::Adopt, CarryOver::None);
+    let of = |observed: &Observed| plan(&wish, observed, STAMP).unwrap().refusals;
+    assert!(of(&switched_by_hand())[0].contains("in_place"));
+    assert_eq!(of(&remapped()), Vec::<String>::new());
+}
+
+#[test]
 fn only_a_container_whose_loss_is_allowed_is_lost() {
     let mut observed = plain();
     let brief = |name: &str| container(name, |c| c["HostConfig"]["AutoRemove"] = json!(true));
