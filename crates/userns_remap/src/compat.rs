@@ -180,7 +180,7 @@ mod tests {
         let engine_root = root.join("5.6");
         fs::create_dir_all(engine_root.join("volumes/v")).unwrap();
         fs::create_dir(root.join("tmp")).unwrap();
-        symlink("/elsewhere", root.join("image")).unwrap();
+        symlink("elsewhere/image", root.join("image")).unwrap();
         let names = ["volumes", "tmp", "image"].map(str::to_owned);
         make(root, &engine_root, &names).unwrap();
         make(root, &engine_root, &names).unwrap();
