@@ -35,9 +35,13 @@ pub fn move_root(from: &Path, to: &Path) -> Result<()> {
 
 /// Renames a whole root, and in reverse undoes that.
 pub fn set_aside(from: &Path, to: &Path) -> Result<()> {
-    if from.exists() && !to.exists() {
-        fs::rename(from, to).with_context(|| format!("cannot move {}", from.display()))?;
+    if !from.exists() {
+        return Ok(());
     }
+    if to.exists() {
+        bail!("both {} and {} are there", from.display(), to.display());
+    }
+    fs::rename(from, to).with_context(|| format!("cannot move {}", from.display()))?;
     files::sync_directory(from.parent().unwrap_or(from))
 }
 
@@ -250,6 +254,21 @@ mod tests {
         assert!(rewrite_config(&mut config, remapped, plain));
         assert_eq!(config, before);
         assert!(!rewrite_config(&mut config, remapped, plain));
+    }
+
+    #[test]
+    fn a_root_is_set_aside_and_back_and_never_over_another() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, aside) = (scratch.path().join("5.6"), scratch.path().join("aside"));
+        fs::create_dir_all(root.join("volumes")).unwrap();
+        set_aside(&root, &aside).unwrap();
+        assert!(aside.join("volumes").exists() && !root.exists());
+        fs::create_dir(&root).unwrap();
+        assert!(set_aside(&aside, &root).is_err());
+        fs::remove_dir(&root).unwrap();
+        set_aside(&aside, &root).unwrap();
+        set_aside(&aside, &root).unwrap();
+        assert!(root.join("volumes").exists() && !aside.exists());
     }
 
     #[test]
