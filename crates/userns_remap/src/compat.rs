@@ -1,9 +1,9 @@
 //! Links at the old places below a data root that has moved into `<uid>.<gid>`, for whatever on the host names them.
 
 use crate::{
-    layout::KNOWN,
+    layout::{self, KNOWN},
     observe::{Entry, Observed},
-    references::Reference,
+    references::{self, Reference},
 };
 use anyhow::{Context, Result};
 use host::files;
@@ -28,14 +28,15 @@ enum Named<'l> {
 fn named<'l>(reference: &'l Reference, data_root: &Path) -> Vec<Named<'l>> {
     let root = data_root.to_string_lossy();
     let ends = |char: char| char.is_whitespace() || "\"'`:;,|&<>()".contains(char);
-    let found = reference.text.match_indices(&*root).map(|(at, _)| {
-        let rest = &reference.text[at + root.len()..];
+    let found = references::below(&reference.text, &root).filter_map(|rest| {
         let rest = rest.split(ends).next().unwrap_or_default();
         let mut parts = rest.split('/').skip(1);
         match (parts.next(), parts.next()) {
-            (Some(name), Some(_)) if KNOWN.contains(&name) => Named::Inside(name),
-            (Some(name), None) if KNOWN.contains(&name) => Named::Directory(name),
-            _ => Named::Root,
+            // It knows where the engine is, or was.
+            (Some(name), _) if layout::is_other_root(name) => None,
+            (Some(name), Some(_)) if KNOWN.contains(&name) => Some(Named::Inside(name)),
+            (Some(name), None) if KNOWN.contains(&name) => Some(Named::Directory(name)),
+            _ => Some(Named::Root),
         }
     });
     found.collect()
@@ -106,7 +107,7 @@ pub fn split(data_root: &Path, root: Vec<Entry>) -> (Vec<Entry>, Vec<String>) {
 fn is_ours(data_root: &Path, name: &str) -> bool {
     let target = fs::read_link(data_root.join(name)).unwrap_or_default();
     let root = target.parent().and_then(Path::to_str).unwrap_or_default();
-    crate::layout::remapped_root(root).is_some() && target == Path::new(root).join(name)
+    layout::remapped_root(root).is_some() && target == Path::new(root).join(name)
 }
 
 /// Sees that the links are there, or that none is.
@@ -162,6 +163,11 @@ mod tests {
             ("tar c /r/docker", None, false),
             ("du /r/docker/*", None, false),
             ("ls /r/docker/mine/x", None, false),
+            (
+                "ls /r/docker/5.6/volumes /r/dockerd /mnt/r/docker",
+                None,
+                true,
+            ),
         ];
         for (text, link, cured) in cases {
             let found = reference("/etc/cron.d/x", text);
