@@ -143,10 +143,11 @@ options:
     default: refuse
   compat_links:
     description:
-      - Make symbolic links at the old places in the data root (C(volumes), C(containers) and so on) that something on the
-        host names, to where they are under the remapped engine. M(bulkhead.hosts.userns_remap_info) returns what that
-        is as RV(bulkhead.hosts.userns_remap_info#module:references).
-      - On an engine that is remapped already, missing links are made, and nothing stops. O(state=disabled) removes them.
+      - Make symbolic links at the old places in the data root (C(volumes), C(containers) and so on) that something on
+        the host names, to where they are under the remapped engine. M(bulkhead.hosts.userns_remap_info) returns what
+        that is as RV(bulkhead.hosts.userns_remap_info#module:references).
+      - On an engine that is remapped already, missing links are made, and nothing stops. O(state=disabled) removes
+        them.
       - They do not help everything. An archiver that is given the link itself stores a link, AppArmor looks at where a
         link leads, and a watch on a directory (inotify) stays on the directory that has moved. What is seen of that is
         warned of.

@@ -210,14 +210,15 @@ containers:
             - C(needs_bind_mount_prepared), it could not read or write what it mounts from the host.
             - C(secret_unreadable), the same for a secret or config of compose's.
             - C(shares_volume_with_host_mode), a volume whose owners cannot be right for both.
-            - C(sysctl_refused), a kernel parameter that this kernel does not let a user namespace set. It has been tried,
-              in namespaces that are thrown away again.
+            - C(sysctl_refused), a kernel parameter that this kernel does not let a user namespace set. It has been
+              tried, in namespaces that are thrown away again.
             - C(sysctl_to_probe), one that could not be tried.
             - C(loses_meaning), a capability or device that is without effect.
             - C(removed_when_stopped), it runs with C(--rm).
             - C(tmpfs_lost), it has files in memory.
             - C(not_running), it is paused, restarting or dead.
-            - C(building), it is a step of C(docker build). A build by BuildKit, which has no containers, is among RV(refusals).
+            - C(building), it is a step of C(docker build). A build by BuildKit, which has no containers, is among
+              RV(refusals).
             - C(exec_running), C(docker exec) runs something in it.
             - C(checkpoint), it has checkpoints.
             - C(immutable_files), it has files whose owner cannot be changed. A few are named.

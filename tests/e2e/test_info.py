@@ -128,8 +128,8 @@ def test_what_points_into_the_data_root_is_named(small_host):
     machine.write("/etc/cron.d/volumes", f"# nightly\n0 3 * * * root tar c {DATA_ROOT}/volumes/*/_data >/backup\n")
     references = machine.info()["references"]
     machine.sh("rm /etc/cron.d/volumes")
-    assert {"file": "/etc/cron.d/volumes", "line": 2,
-            "text": f"0 3 * * * root tar c {DATA_ROOT}/volumes/*/_data >/backup", "remedy": "compat_links"} in references
+    assert {"file": "/etc/cron.d/volumes", "line": 2, "remedy": "compat_links",
+            "text": f"0 3 * * * root tar c {DATA_ROOT}/volumes/*/_data >/backup"} in references
 
 
 def test_the_engine_and_the_range_are_told(small_host):
