@@ -133,6 +133,9 @@ options:
     description:
       - Directories of compose projects. Services that cannot run remapped are set to C(userns_mode=host) in the
         project's C(docker-compose.override.yml), and the containers they have as with O(host_mode).
+      - Services with kernel parameters that the kernel refuses in a user namespace have all of theirs taken away there
+        by the tag C(!reset), and so have the containers they have. C(docker-compose) 1.29 has no such tag, and is
+        refused.
       - Comments and other keys of the file survive. What cannot be added to is refused, with the lines to add.
       - O(state=disabled) brings back the file as it was, unless it has been changed since.
     type: list
@@ -177,6 +180,48 @@ options:
       - refuse
       - auto
     default: warn
+  allow_loss:
+    description:
+      - Names of containers that were started with C(--rm) and may be lost. The stop B(deletes them and their anonymous
+        volumes); nothing brings them back, a change that is taken back neither. RV(lost) names them.
+      - Any other running container that a stop deletes is refused.
+      - A name that no container has is ignored, since an earlier run has deleted it.
+    type: list
+    elements: str
+    default: []
+  masked_data:
+    description:
+      - What is done with the data of an earlier attempt at remapping, which is out of the engine's sight.
+      - V(refuse) refuses a change that it would be in the way of, and otherwise warns of it.
+      - V(adopt) is for an engine that was remapped by hand. What it had before lies masked in the plain root; it is
+        carried over, and B(what the engine has now is set aside), with all that was written to it meanwhile. Containers
+        come back as their own restart policies have it. Does nothing where nothing is masked.
+      - V(set_aside) is for a plain engine with a stale C(<uid>.<gid>) directory where the new root would be. The
+        directory is renamed.
+      - What is set aside stays in the data root as C(<uid>.<gid>.set-aside-<date>). Nothing of this collection deletes
+        it, O(state=disabled) neither.
+    type: str
+    choices:
+      - refuse
+      - adopt
+      - set_aside
+    default: refuse
+  compat_links:
+    description:
+      - Make symbolic links at the old places in the data root (C(volumes), C(containers) and so on) that something on
+        the host names, to where they are under the remapped engine. M(bulkhead.hosts.userns_remap_info) returns what
+        that is as RV(bulkhead.hosts.userns_remap_info#module:references).
+      - On an engine that is remapped already, missing links are made, and nothing stops. O(state=disabled) removes
+        them.
+      - They do not help everything. An archiver that is given the link itself stores a link, AppArmor looks at where a
+        link leads, and a watch on a directory (inotify) stays on the directory that has moved. What is seen of that is
+        warned of.
+      - They open nothing. Both roots let nobody but the host's root and the containers pass (C(0710)), as before, and
+        files have the owners of the range.
+      - B(Do not take remapping out of the engine's configuration by hand while they are there). The plain engine would
+        follow them. O(state=disabled) removes them first.
+    type: bool
+    default: false
   config_file:
     description:
       - The engine's configuration file. It is merged, never overwritten. Other keys and their
@@ -426,6 +471,27 @@ downtime:
     move: 0.1
     shift: 0.4
     start: 4.3
+lost:
+  description: The containers that the stop deletes because O(allow_loss) names them.
+  returned: when there are any
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The container's name.
+      type: str
+    volumes:
+      description: Its anonymous volumes, deleted with it.
+      type: list
+      elements: str
+  sample:
+    - name: report
+      volumes: []
+set_aside:
+  description: Where the root that was in the way is now.
+  returned: when one was set aside (O(masked_data))
+  type: str
+  sample: /var/lib/docker/165536.165536.set-aside-2026-01-31@020000
 backup_file:
   description: The dated copy of O(config_file).
   returned: changed and O(backup=true)
@@ -456,6 +522,9 @@ def main():
             compose_projects=dict(type='list', elements='path', default=[]),
             bind_mounts=dict(type='dict', default={}),
             other_bind_mounts=dict(type='str', choices=['warn', 'refuse', 'auto'], default='warn'),
+            allow_loss=dict(type='list', elements='str', default=[]),
+            masked_data=dict(type='str', choices=['refuse', 'adopt', 'set_aside'], default='refuse'),
+            compat_links=dict(type='bool', default=False),
             config_file=dict(type='path', default='/etc/docker/daemon.json'),
             backup=dict(type='bool', default=False),
             timeout=dict(type='int', default=120),

@@ -212,11 +212,15 @@ containers:
             - C(needs_bind_mount_prepared), it could not read or write what it mounts from the host.
             - C(secret_unreadable), the same for a secret or config of compose's.
             - C(shares_volume_with_host_mode), a volume whose owners cannot be right for both.
-            - C(sysctl_to_probe), a kernel parameter that it may or may not be allowed to set.
+            - C(sysctl_refused), a kernel parameter that this kernel does not let a user namespace set. It has been
+              tried, in namespaces that are thrown away again.
+            - C(sysctl_to_probe), one that could not be tried.
             - C(loses_meaning), a capability or device that is without effect.
             - C(removed_when_stopped), it runs with C(--rm).
             - C(tmpfs_lost), it has files in memory.
             - C(not_running), it is paused, restarting or dead.
+            - C(building), it is a step of C(docker build). A build by BuildKit, which has no containers, is among
+              RV(refusals).
             - C(exec_running), C(docker exec) runs something in it.
             - C(checkpoint), it has checkpoints.
             - C(immutable_files), it has files whose owner cannot be changed. A few are named.
@@ -242,7 +246,10 @@ services:
   elements: dict
   contains: *workload
 masked:
-  description: Roots that hold an engine's data and are not in use, with what is in them.
+  description:
+    - Roots that hold an engine's data and are not in use, with what is in them. The plain root of an engine that was
+      remapped by hand, stale C(<uid>.<gid>) directories, and what was set aside.
+    - See O(bulkhead.hosts.userns_remap#module:masked_data) for what can be done with them.
   returned: success
   type: list
   elements: dict
@@ -260,6 +267,9 @@ references:
       type: int
     text:
       description: The line.
+      type: str
+    remedy:
+      description: C(compat_links) where that option is all it needs, else what to do by hand.
       type: str
 """
 

@@ -1,5 +1,5 @@
-"""conversion.py USERNS_REMAP: a big host's way to user namespaces beside other ways there, and beside a plain restart of
-its engine, into RESULTS-docker.md. Set by the environment:
+"""conversion.py USERNS_REMAP: a big host's way to user namespaces beside other ways there, and beside a plain restart
+of its engine, into RESULTS-docker.md. Set by the environment:
 
 IMAGE   the test host's, debian13 by default
 FILES   how many lie in volumes, layers and an image, 200,000 by default
@@ -166,7 +166,7 @@ def check(way, before, start):
 def as_written(ours):
     """What the engine still has after the earlier guide's own steps: daemon.json, restart."""
     set_up(ours)
-    sh("mkdir -p /etc/docker; echo '{\"userns-remap\": \"default\"}' >/etc/docker/daemon.json; systemctl restart docker")
+    sh("""mkdir -p /etc/docker; echo '{"userns-remap": "default"}' >/etc/docker/daemon.json; systemctl restart docker""")
     counts = sh("docker ps -aq | wc -l; docker image ls -aq | wc -l; docker volume ls -q | wc -l; "
                 "docker network ls -q --filter type=custom | wc -l").split()
     return "{} containers, {} images, {} volumes, {} networks".format(*counts)

@@ -53,8 +53,9 @@ def state():
 
 
 def parts(root):
-    """Which of the engine's parts hold anything."""
-    return tuple(part for part in ENGINE_PARTS if listing(os.path.join(root, part)))
+    """Which of the engine's parts hold anything; a link at an old place leads to what is in use."""
+    paths = {part: os.path.join(root, part) for part in ENGINE_PARTS}
+    return tuple(part for part, path in paths.items() if listing(path) and not os.path.islink(path))
 
 
 def listing(path):

@@ -116,7 +116,7 @@ def test_a_host_of_forty_containers_and_200000_files_goes_there_and_back_whole(b
 
 
 def assert_downtime(result):
-    """The parts make up the whole, which ends before the module looks a second time."""
+    """The parts make up the whole, and the shift is in its own."""
     parts = dict(result["downtime"])
     total = parts.pop("total")
     assert parts.keys() == {"stop", "move", "shift", "start"} and all(part > 0 for part in parts.values()), result

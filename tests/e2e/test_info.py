@@ -20,7 +20,9 @@ CASES = {
     "writer": (f"mkdir -p /srv/written; chmod 755 /srv/written; docker create --name writer -v /srv/written:/w {SLEEP}",
                ["needs_bind_mount_prepared"], "writes to /srv/written (0:0 mode 0755)"),
     "reader": (f"docker create --name reader -v /srv/written:/w:ro {SLEEP}", [], ""),
-    "tuner": (f"docker create --name tuner --sysctl net.core.somaxconn=512 {SLEEP}", ["sysctl_to_probe"], "somaxconn"),
+    "tuner": (f"docker create --name tuner --sysctl net.core.somaxconn=512 {SLEEP}", [], ""),
+    "mistuner": (f"docker create --name mistuner --sysctl net.ipv6.route.gc_timeout=61 {SLEEP}", ["sysctl_refused"],
+                 "net.ipv6.route.gc_timeout"),
     "clock": (f"docker create --name clock --cap-add SYS_TIME {SLEEP}", ["loses_meaning"], "SYS_TIME"),
     "device": (f"docker create --name device --device /dev/fuse {SLEEP}", [], ""),
     "fleeting": (f"docker run -d --rm --name fleeting {SLEEP}", ["removed_when_stopped"], "--rm"),
@@ -129,7 +131,7 @@ def test_what_points_into_the_data_root_is_named(small_host):
     machine.write("/etc/cron.d/volumes", f"# nightly\n0 3 * * * root tar c {DATA_ROOT}/volumes/*/_data >/backup\n")
     references = machine.info()["references"]
     machine.sh("rm /etc/cron.d/volumes")
-    assert {"file": "/etc/cron.d/volumes", "line": 2,
+    assert {"file": "/etc/cron.d/volumes", "line": 2, "remedy": "compat_links",
             "text": f"0 3 * * * root tar c {DATA_ROOT}/volumes/*/_data >/backup"} in references
 
 

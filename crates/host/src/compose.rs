@@ -218,6 +218,12 @@ fn client() -> Option<Client> {
     *CLIENT
 }
 
+/// Whether the client knows the tag `!reset`, by which an override takes a key away.
+#[must_use]
+pub fn knows_reset() -> bool {
+    client() == Some(Client::V2)
+}
+
 /// The project as the host's own client resolves it, with the services of every profile.
 ///
 /// # Errors

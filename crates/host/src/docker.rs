@@ -173,12 +173,24 @@ pub struct HostConfig {
     /// Options of the storage driver, such as `size`.
     #[serde(default)]
     pub storage_opt: Option<BTreeMap<String, String>>,
+    /// Where its output goes.
+    #[serde(default)]
+    pub log_config: LogConfig,
     /// `name[:mode]` of the containers whose volumes it mounts.
     #[serde(default)]
     pub volumes_from: Option<Vec<String>>,
     /// `/name:/this/alias`
     #[serde(default)]
     pub links: Option<Vec<String>>,
+}
+
+/// Where a container's output goes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LogConfig {
+    /// The driver: `json-file`, `journald`, `none`, …
+    #[serde(rename = "Type", default)]
+    pub driver: String,
 }
 
 /// A device of the host that a container sees.
@@ -193,6 +205,9 @@ pub struct Device {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Config {
+    /// The image as it was asked for: its name, or its id.
+    #[serde(default)]
+    pub image: String,
     /// Labels.
     #[serde(default)]
     pub labels: Option<BTreeMap<String, String>>,
@@ -229,6 +244,19 @@ impl Container {
         self.name.trim_start_matches('/')
     }
 
+    /// Whether stopping it, or starting the engine anew, deletes it.
+    #[must_use]
+    pub fn removed_when_stopped(&self) -> bool {
+        self.host_config.auto_remove && self.state.status != "exited"
+    }
+
+    /// Whether it is a step of a build without BuildKit, which alone makes containers of an image's id that log
+    /// nowhere (moby, builder/dockerfile/internals.go).
+    #[must_use]
+    pub fn is_of_build(&self) -> bool {
+        self.host_config.log_config.driver == "none" && self.config.image.starts_with("sha256:")
+    }
+
     /// A label's value.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
@@ -245,6 +273,15 @@ pub struct Network {
     pub id: String,
     /// Its name.
     pub name: String,
+}
+
+impl Network {
+    /// The interface that the driver `bridge` gives a network whose options name none (moby,
+    /// libnetwork/drivers/bridge); other drivers' networks have none of this name.
+    #[must_use]
+    pub fn bridge(&self) -> Option<String> {
+        self.id.get(..12).map(|id| format!("br-{id}"))
+    }
 }
 
 /// A volume.
@@ -334,6 +371,16 @@ pub fn volumes() -> Result<Vec<Volume>> {
 pub fn plugins() -> Result<Vec<String>> {
     let names = docker(["plugin", "ls", "--format", "{{.Name}}"]).stdout()?;
     Ok(names.lines().map(str::to_owned).collect())
+}
+
+/// Whether there is a container of this id.
+///
+/// # Errors
+/// With the client's words.
+pub fn exists(id: &str) -> Result<bool> {
+    let filter = format!("id={id}");
+    let found = docker(["container", "ls", "--all", "--quiet", "--filter", &filter]).stdout()?;
+    Ok(!found.trim().is_empty())
 }
 
 /// Starts a container that exists.

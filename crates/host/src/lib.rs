@@ -14,5 +14,6 @@ pub mod login_defs;
 pub mod mounts;
 pub mod process;
 pub mod progress;
+pub mod sysctl;
 pub mod systemd;
 pub mod user_namespace;

@@ -8,7 +8,9 @@ use signal_hook::{
 };
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -157,6 +159,32 @@ fn command(process: &Path) -> String {
         .filter(|word| !word.is_empty());
     let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
     words.join(" ")
+}
+
+/// The processes that were started with `path`, or something below it, as one of their arguments.
+///
+/// # Errors
+/// When /proc cannot be read. A process that ends meanwhile is passed over.
+pub fn started_with(path: &Path) -> Result<Vec<u32>> {
+    let mut found = vec![];
+    for process in fs::read_dir("/proc")
+        .context("cannot read /proc")?
+        .flatten()
+    {
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|&byte| byte == 0);
+        if words.any(|word| Path::new(OsStr::from_bytes(word)).starts_with(path)) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether this process is root's.

@@ -26,6 +26,10 @@ pub struct Args {
     #[serde(deserialize_with = "wish::by_path")]
     pub bind_mounts: BTreeMap<String, Wish>,
     pub other_bind_mounts: Others,
+    /// Names of containers that their stop may delete.
+    pub allow_loss: Vec<String>,
+    pub masked_data: MaskedData,
+    pub compat_links: bool,
     pub config_file: PathBuf,
     pub backup: bool,
     /// Seconds.
@@ -45,6 +49,15 @@ pub enum CarryOver {
     InPlace,
     Copy,
     None,
+}
+
+/// What is done with the data of an earlier attempt, which is out of the engine's sight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskedData {
+    Refuse,
+    Adopt,
+    SetAside,
 }
 
 pub fn spec() -> Spec {
@@ -88,6 +101,22 @@ pub fn spec() -> Spec {
                 .choices(["warn", "refuse", "auto"])
                 .default("warn")
                 .help("What becomes of bind mounts that are not named and need to be prepared"),
+        )
+        .option(
+            Opt::list("allow_loss", Kind::Str)
+                .default(Value::Array(vec![]))
+                .help("Containers run with --rm that the stop may delete"),
+        )
+        .option(
+            Opt::str("masked_data")
+                .choices(["refuse", "adopt", "set_aside"])
+                .default("refuse")
+                .help("What is done with the data of an earlier attempt at remapping"),
+        )
+        .option(
+            Opt::bool("compat_links")
+                .default(false)
+                .help("Make links at the old places that something on the host names"),
         )
         .option(
             Opt::bool("backup")

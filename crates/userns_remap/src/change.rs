@@ -5,12 +5,14 @@ use crate::{
     kept,
     layout::ASIDE,
     layout::Keep,
+    loss::Lost,
     observe::Observed,
     order::start_order,
     range::root_ids,
+    record::Sysctls,
     step::{Configure, Direction, Inventory, Running, Step},
 };
-use host::docker::Container;
+use host::docker::{Container, Network};
 use idmap::IdMaps;
 use std::{
     iter,
@@ -32,7 +34,14 @@ pub enum Carry {
 
 /// One direction of the change.
 pub struct Change<'a> {
+    /// What runs now, and is stopped.
+    pub now: &'a Observed,
+    /// What is there afterwards.
     pub observed: &'a Observed,
+    /// Of what runs now, what its stop deletes.
+    pub lost: &'a [Lost],
+    /// A root that is in the way, and the place it is moved to.
+    pub aside: Option<(PathBuf, PathBuf)>,
     /// The data root in use before and after.
     pub from: &'a Path,
     pub to: &'a Path,
@@ -45,6 +54,10 @@ pub struct Change<'a> {
     /// The ids of containers that are set to stay in the host's user namespace on the way there, and not to
     /// any more on the way back.
     pub host_mode: Vec<String>,
+    /// Kernel parameters that are taken away on the way there, and given back on the way back.
+    pub sysctls: Vec<Sysctls>,
+    /// Links at the old places, by name: made on the way there, removed on the way back.
+    pub compat_links: Vec<String>,
 }
 
 /// What is going to be shifted, seen from before the change.
@@ -100,8 +113,11 @@ impl Change<'_> {
 
     /// Guard, `first`, stop, convert, configure, start, see that all is well.
     pub fn steps(self, first: impl IntoIterator<Item = Step>, configure: Configure) -> Vec<Step> {
-        let observed = self.observed;
-        let running = running(&observed.containers);
+        let observed = self.now;
+        let (stops, starts) = (
+            running(&observed.containers),
+            running(&self.observed.containers),
+        );
         let idle = idle(&observed.containers);
         // Units that stop with the engine have to be started again after it.
         let dependents = observed.dependents.iter().map(|(unit, _)| unit);
@@ -119,11 +135,13 @@ impl Change<'_> {
         };
         let mut steps = vec![guard];
         steps.extend(first);
-        steps.extend(self.copy_layers(&running));
-        steps.extend(self.stop(running.clone(), idle.clone(), units.clone()));
+        steps.extend(self.copy_layers(&stops));
+        steps.extend(self.stop(stops, idle.clone(), units.clone()));
+        steps.extend(self.set_compat_links(false));
         steps.extend(self.set_aside());
         steps.extend(self.convert());
         steps.extend(self.binds.steps());
+        steps.extend(self.set_compat_links(true));
         steps.push(Step::Configure(Box::new(configure)));
         steps.extend(self.use_copy());
         steps.extend([
@@ -133,12 +151,15 @@ impl Change<'_> {
                 expected_root: self.to.to_owned(),
             },
         ]);
-        steps.extend(self.see(running, idle));
+        steps.extend(self.see(starts, idle));
         steps
     }
 
-    fn stop(&self, running: Vec<Running>, idle: Vec<String>, units: Vec<String>) -> Vec<Step> {
+    fn stop(&self, mut running: Vec<Running>, idle: Vec<String>, units: Vec<String>) -> Vec<Step> {
         let data_root = &self.observed.data_root;
+        for container in &mut running {
+            container.removed = self.lost.iter().any(|lost| lost.id == container.id);
+        }
         vec![
             Step::StopContainers { running, idle },
             Step::StopEngine { units },
@@ -161,7 +182,18 @@ impl Change<'_> {
         })
     }
 
-    fn set_aside(&self) -> Option<Step> {
+    /// What is in the way of another root, or of the plain one.
+    fn set_aside(&self) -> Vec<Step> {
+        // Only what is in use has an engine, and networks.
+        let is_in_use = self.now.remapped != self.observed.remapped;
+        let networks = self.now.networks.iter().filter(|_| is_in_use);
+        let bridges = networks.filter_map(Network::bridge).collect();
+        let root = self.aside.clone();
+        let root = root.map(|(from, to)| Step::SetRootAside { from, to, bridges });
+        root.into_iter().chain(self.set_kept_aside()).collect()
+    }
+
+    fn set_kept_aside(&self) -> Option<Step> {
         let names = kept::steps_aside(self.observed, self.carry, self.to);
         (!names.is_empty()).then(|| Step::SetAside {
             data_root: self.observed.data_root.clone(),
@@ -213,6 +245,7 @@ impl Change<'_> {
             Carry::FallBack | Carry::Nothing => return vec![],
         };
         steps.extend(self.set_host_mode());
+        steps.extend(self.set_sysctls());
         steps
     }
 
@@ -221,6 +254,29 @@ impl Change<'_> {
             engine_root: self.to.to_owned(),
             containers: self.host_mode.clone(),
             host: self.direction() == Direction::ToRemapped,
+        })
+    }
+
+    /// They are made last, and removed first: a plain engine would follow them.
+    fn set_compat_links(&self, make: bool) -> Option<Step> {
+        let has_part = match self.direction() {
+            Direction::ToRemapped => make,
+            Direction::ToPlain => !make,
+            Direction::Between => true,
+        };
+        (has_part && !self.compat_links.is_empty()).then(|| Step::CompatLinks {
+            data_root: self.observed.data_root.clone(),
+            engine_root: if make { self.to } else { self.from }.to_owned(),
+            names: self.compat_links.clone(),
+            make,
+        })
+    }
+
+    fn set_sysctls(&self) -> Option<Step> {
+        (!self.sysctls.is_empty()).then(|| Step::SetSysctls {
+            engine_root: self.to.to_owned(),
+            containers: self.sysctls.clone(),
+            on: self.direction() == Direction::ToPlain,
         })
     }
 

@@ -5,12 +5,13 @@ use crate::{
     workload::{MountKind, Workload},
 };
 use anyhow::Result;
-use host::{docker::Container, process};
+use host::{docker::Container, process, sysctl, user_namespace};
 use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 /// About the mounts of workloads, and what running containers hold in memory.
@@ -30,6 +31,7 @@ pub fn gather(
         tmpfs: of_each(&filled_tmpfs),
         checkpoints: of_each(&|container| checkpoints(engine_root, container)),
         immutable: BTreeMap::new(),
+        sysctls: BTreeMap::new(),
     })
 }
 
@@ -67,6 +69,29 @@ pub fn sources<'w>(
         }
     }
     Ok(sources)
+}
+
+/// What the kernel says of the parameters that workloads set; nothing where it cannot be asked, as on a host without
+/// user namespaces.
+pub fn sysctls<'w>(
+    workloads: impl Iterator<Item = &'w Workload>,
+) -> BTreeMap<String, Option<String>> {
+    let names = workloads.flat_map(|workload| workload.sysctls.iter().cloned());
+    sysctl::in_user_namespace(&names.collect()).unwrap_or_default()
+}
+
+/// What this executable does where it was started only to hold a user namespace.
+pub fn hold_user_namespace() -> Option<ExitCode> {
+    let asked = std::env::args()
+        .nth(1)
+        .is_some_and(|word| word == user_namespace::HOLD);
+    asked.then(|| match user_namespace::hold() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn checkpoints(engine_root: &Path, container: &Container) -> Vec<String> {

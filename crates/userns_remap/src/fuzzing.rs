@@ -3,5 +3,5 @@
 
 pub use crate::{
     config::{collisions, remap, with_remap},
-    overlay::with_host_mode,
+    overlay::{Setting, with as with_settings},
 };

@@ -1,10 +1,12 @@
 //! The module that only tells: observe and plan, without apply.
 
 use crate::{
-    args::{self, Args, CarryOver, Others, State},
-    config, facts, layout,
+    args::{self, Args, CarryOver, MaskedData, Others, State},
+    compat, config, facts, layout,
     observe::{self, Observed},
-    plan, present, range, references, remap, validate,
+    plan, present, range,
+    references::{self, Reference},
+    remap, validate,
     verdict::{self, Facts, Finding},
     workload::Workload,
 };
@@ -22,6 +24,9 @@ use std::{
 
 /// The module `userns_remap_info`.
 pub fn main() -> ExitCode {
+    if let Some(held) = facts::hold_user_namespace() {
+        return held;
+    }
     Module::new(spec())
         .version(env!("CARGO_PKG_VERSION"))
         .run(run)
@@ -68,6 +73,9 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
         compose_projects: vec![],
         bind_mounts: BTreeMap::new(),
         other_bind_mounts: Others::Warn,
+        allow_loss: vec![],
+        masked_data: MaskedData::Refuse,
+        compat_links: false,
         config_file: wanted.config_file,
         backup: false,
         timeout: 0,
@@ -104,7 +112,8 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         ..observed.facts.clone()
     };
     let to_come = workloads.iter().filter(|workload| workload.id.is_none());
-    facts.sources.extend(facts::sources(to_come)?);
+    facts.sources.extend(facts::sources(to_come.clone())?);
+    facts.sysctls.extend(facts::sysctls(to_come));
     let found = verdict::findings(workloads, &facts, &uids);
     let (containers, services): (Vec<_>, Vec<_>) = found
         .into_iter()
@@ -130,10 +139,7 @@ fn tell(args: &Args, observed: &Observed, workloads: &[Workload]) -> Result<Outc
         .returning("containers", list(&containers))
         .returning("services", list(&services))
         .returning("masked", masked(observed))
-        .returning(
-            "references",
-            json!(references::find(&observed.data_root, &args.config_file)),
-        ))
+        .returning("references", references(observed, &args.config_file)))
 }
 
 fn engine(observed: &Observed) -> Result<Value> {
@@ -169,6 +175,19 @@ fn list(found: &[(&Workload, Vec<Finding>)]) -> Value {
         })
     };
     found.iter().map(one).collect()
+}
+
+/// What points into the data root, and what to do about it.
+fn references(observed: &Observed, config: &Path) -> Value {
+    let root = &observed.data_root;
+    let one = |found: &Reference| {
+        let by_hand = compat::by_hand(found, root);
+        json!({
+            "file": found.file, "line": found.line, "text": found.text,
+            "remedy": by_hand.unwrap_or_else(|| "compat_links".to_owned()),
+        })
+    };
+    references::find(root, config).iter().map(one).collect()
 }
 
 /// Roots that hold an engine's data and are not in use.

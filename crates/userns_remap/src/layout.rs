@@ -45,10 +45,24 @@ pub fn remapped_root(name: &str) -> Option<(u32, u32)> {
     Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
-/// Whether an entry of the data root is none of the plain engine's: the root of a remapped one, what has been set
-/// aside, or what the file system itself keeps where it is mounted.
+/// Between the name of a root that was set aside and the date of that.
+const SET_ASIDE: &str = ".set-aside-";
+
+/// The name under which the root `name` is set aside at `stamp`: never in an engine's way, nor deleted by us.
+pub fn aside(name: &str, stamp: &str) -> String {
+    format!("{name}{SET_ASIDE}{}", stamp.replace(':', ""))
+}
+
+/// Whether an entry of a data root is a remapped engine's root that was set aside.
+pub fn is_aside(name: &str) -> bool {
+    let root = name.split_once(SET_ASIDE).map(|(root, _)| root);
+    root.is_some_and(|root| remapped_root(root).is_some())
+}
+
+/// Whether an entry of the data root is none of the plain engine's: the root of a remapped one, in use or set aside,
+/// what a change moves out of its way, or what the file system itself keeps where it is mounted.
 pub fn is_beside(name: &str) -> bool {
-    remapped_root(name).is_some() || name == ASIDE || name == "lost+found"
+    remapped_root(name).is_some() || is_aside(name) || name == ASIDE || name == "lost+found"
 }
 
 /// What is carried along when a data root moves: all of it, but for what lies beside.

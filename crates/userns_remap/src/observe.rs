@@ -4,14 +4,17 @@ mod trees;
 
 use crate::{
     args::Args,
+    compat,
     conditions::{self, Conditions},
     config,
     copying::{self, Space},
     facts, kept,
     layout::{self, KNOWN},
+    masked::{self, Masked},
     projects::{self, ComposeProject},
     range,
-    record::Record,
+    record::{Record, Sysctls},
+    references::{self, Reference},
     step::Inventory,
     users::Setting,
     verdict::{Facts, Place},
@@ -23,7 +26,7 @@ use host::{
     docker::{self, Container, Info, Network, Volume},
     files,
     login_defs::SubidRules,
-    mounts, systemd, user_namespace,
+    mounts, process, systemd, user_namespace,
 };
 use idmap::{IdMaps, subid::Subids};
 use rechown::{Policy, Survey};
@@ -69,7 +72,8 @@ pub struct Observed {
     pub in_use: Option<Ids>,
     /// The maps by which a remapped container runs.
     pub container_maps: Option<IdMaps>,
-    /// The entries of the data root itself and, by name, of each `<uid>.<gid>` directory in it.
+    /// The entries of the data root itself and, by name, of each `<uid>.<gid>` directory in it, in use, stale or set
+    /// aside.
     pub root: Vec<Entry>,
     pub remapped_roots: BTreeMap<String, Vec<Entry>>,
     /// Symbolic links and mounts where plain directories have to be, and what each is.
@@ -78,6 +82,8 @@ pub struct Observed {
     pub closed: Vec<PathBuf>,
     /// The writable layer (a name in `overlay2/`) of each container, by container id.
     pub layers: BTreeMap<String, String>,
+    /// The processes of steps that BuildKit runs.
+    pub builds: Vec<u32>,
     /// What the containers mount and hold.
     pub facts: Facts,
     /// What is at the paths that are mounted or named, by path as written; what is missing does not exist.
@@ -86,6 +92,12 @@ pub struct Observed {
     pub homes: Vec<PathBuf>,
     /// What an earlier `enabled` left for the way back.
     pub record: Option<Record>,
+    /// What the plain root holds while the engine runs remapped.
+    pub masked: Option<Masked>,
+    /// What on the host points into the data root, where that is asked for.
+    pub references: Vec<Reference>,
+    /// The links at the old places that an earlier run made: names in the data root.
+    pub compat_links: Vec<String>,
     /// The compose projects that the operator names.
     pub projects: Vec<ComposeProject>,
     /// The override files that an earlier `enabled` wrote, as they are now.
@@ -137,6 +149,17 @@ impl Observed {
         observed
     }
 
+    /// As if these containers set no kernel parameters.
+    pub fn without_sysctls(&self, of: &[Sysctls]) -> Self {
+        let mut observed = self.clone();
+        for container in &mut observed.containers {
+            if of.iter().any(|of| of.container == container.id) {
+                container.host_config.sysctls = None;
+            }
+        }
+        observed
+    }
+
     pub fn workloads(&self) -> Vec<Workload> {
         workloads(&self.containers, &self.volumes)
     }
@@ -165,18 +188,46 @@ pub fn host(args: &Args) -> Result<Observed> {
     let volumes = docker::volumes()?;
     let mut mounting = workloads(&containers, &volumes);
     mounting.push(named(args));
+    let (root, compat_links) = compat::split(&data_root, entries(&data_root)?);
+    let projects: Vec<_> = (args.compose_projects.iter())
+        .map(|directory| projects::read(directory))
+        .collect::<Result<_>>()?;
+    let is_kept = record.as_ref().is_some_and(|record| record.kept.is_some());
+    let masked = match remapped {
+        // Links lead to what is in use, and a root that was copied is kept on purpose.
+        Some(_) if compat_links.is_empty() && !is_kept => masked::read(&data_root, &root)?,
+        _ => None,
+    };
+    let services = projects.iter().flat_map(|project| project.services.clone());
+    let masked_ones = masked
+        .iter()
+        .flat_map(|masked| workloads(&masked.containers, &masked.volumes));
+    mounting.extend(masked_ones);
+    let services: Vec<_> = services.collect();
+    let sysctls = facts::sysctls(mounting.iter().chain(&services));
     Ok(Observed {
         ids: ids(&args.user)?,
         in_use: remapped
             .map(|_| ids(configured.as_ref().unwrap_or(&args.user)))
             .transpose()?,
         container_maps: remapped.and_then(|root| container_maps(&containers, root)),
-        root: entries(&data_root)?,
+        root,
+        masked,
+        references: if args.compat_links {
+            references::find(&data_root, &args.config_file)
+        } else {
+            vec![]
+        },
+        compat_links,
         remapped_roots: remapped_roots(&data_root)?,
         irregular: irregular(&engine_root)?,
         closed: closed(&data_root)?,
         layers: layers(&engine_root, &containers),
-        facts: facts::gather(&mounting, &containers, &engine_root)?,
+        facts: Facts {
+            sysctls,
+            ..facts::gather(&mounting, &containers, &engine_root)?
+        },
+        builds: builds(&engine_root)?,
         trees: self::trees::of(paths(&mounting, &volumes, record.as_ref()))?,
         homes: ::trees::guard::homes()?,
         images: docker::images()?,
@@ -187,9 +238,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         dependents: dependents()?,
         flags,
         wants_containerd_store,
-        projects: (args.compose_projects.iter())
-            .map(|directory| projects::read(directory))
-            .collect::<Result<_>>()?,
+        projects,
         overrides: overrides(record.as_ref())?,
         free_bytes: free_bytes(&data_root)?,
         copy: copying::space(args, &data_root, remapped.is_some())?,
@@ -320,6 +369,12 @@ pub fn ids(user: &str) -> Result<Ids> {
     })
 }
 
+/// BuildKit has each step run by a runc of the engine's own, which no list of containers shows. It logs beside the
+/// steps' directories.
+fn builds(engine_root: &Path) -> Result<Vec<u32>> {
+    process::started_with(&engine_root.join("buildkit/executor"))
+}
+
 fn active_units() -> Result<Vec<String>> {
     let mut active = vec![];
     for unit in docker::UNITS {
@@ -377,13 +432,13 @@ fn entries(directory: &Path) -> Result<Vec<Entry>> {
 fn remapped_roots(data_root: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
     let names = entries(data_root)?.into_iter().map(|entry| entry.name);
     names
-        .filter(|name| layout::remapped_root(name).is_some())
+        .filter(|name| layout::remapped_root(name).is_some() || layout::is_aside(name))
         .map(|name| Ok((name.clone(), entries(&data_root.join(&name))?)))
         .collect()
 }
 
 /// The places that a rename or a shift would miss or lead astray.
-fn irregular(engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
+pub fn irregular(engine_root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
     let mounts = mounts::of_process("self")?;
     let is_mount = |path: &Path| mounts.iter().any(|mount| mount.point == path);
     let mut found = vec![];
@@ -422,7 +477,7 @@ fn closed(data_root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn layers(engine_root: &Path, containers: &[Container]) -> BTreeMap<String, String> {
+pub fn layers(engine_root: &Path, containers: &[Container]) -> BTreeMap<String, String> {
     let mounts = engine_root.join("image/overlay2/layerdb/mounts");
     let layer = |id: &str| fs::read_to_string(mounts.join(id).join("mount-id")).ok();
     containers

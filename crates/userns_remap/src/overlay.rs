@@ -1,47 +1,80 @@
-//! docker-compose.override.yml with services set to stay in the host's user namespace. The text is changed line by
+//! docker-compose.override.yml with services set to what a user namespace asks for. The text is changed line by
 //! line, so that comments and layout survive, and then read again: it has to say what it said, and that. Pure.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-const KEY: &str = "userns_mode";
+/// What a service is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// It stays in the host's user namespace.
+    HostMode,
+    /// It sets no kernel parameter, whatever the base file says. The tag is compose v2's.
+    NoSysctls,
+}
 
-/// The file with `userns_mode: "host"` in these services; `None` when it says so already.
+impl Setting {
+    fn key(self) -> &'static str {
+        match self {
+            Setting::HostMode => "userns_mode",
+            Setting::NoSysctls => "sysctls",
+        }
+    }
+
+    /// As it is written.
+    fn text(self) -> &'static str {
+        match self {
+            Setting::HostMode => "\"host\"",
+            Setting::NoSysctls => "!reset []",
+        }
+    }
+
+    /// As it is read, without its tag.
+    fn value(self) -> Value {
+        match self {
+            Setting::HostMode => "host".into(),
+            Setting::NoSysctls => json!([]),
+        }
+    }
+}
+
+/// The file with these settings of services; `None` when it says so already.
 ///
 /// What is not in block style (one key a line, no flow `{}`, no anchor on a service) is refused with the lines to
 /// add by hand.
-pub fn with_host_mode(text: Option<&str>, services: &[String]) -> Result<Option<String>> {
+pub fn with(text: Option<&str>, settings: &[(String, Setting)]) -> Result<Option<String>> {
     let old = text.unwrap_or_default();
     let before = parse(old)?;
     let mut wanted = before.clone();
     let mut lines: Vec<String> = old.lines().map(str::to_owned).collect();
-    for service in services {
+    for (service, setting) in settings {
+        let key = setting.key();
         match before
             .get("services")
-            .and_then(|services| services.get(service)?.get(KEY))
+            .and_then(|services| services.get(service)?.get(key))
         {
-            Some(mode) if mode == "host" => continue,
-            Some(mode) => bail!("service {service} has {KEY}: {mode} already"),
+            Some(value) if *value == setting.value() => continue,
+            Some(value) => bail!("service {service} has {key}: {value} already"),
             None => {}
         }
-        insert(&mut lines, service).with_context(|| by_hand(services))?;
-        set(&mut wanted, service).with_context(|| by_hand(services))?;
+        insert(&mut lines, service, *setting).with_context(|| by_hand(settings))?;
+        set(&mut wanted, service, *setting).with_context(|| by_hand(settings))?;
     }
     let mut new = lines.join("\n");
     new.push('\n');
     ensure!(
         parse(&new).is_ok_and(|after| after == wanted),
         "the file is not in a form that can be added to; {}",
-        by_hand(services)
+        by_hand(settings)
     );
     Ok((wanted != before).then_some(new))
 }
 
 /// For the operator whose file cannot be changed.
-fn by_hand(services: &[String]) -> String {
-    let entries = services
-        .iter()
-        .map(|service| format!("  {service}:\n    {KEY}: \"host\"\n"));
+fn by_hand(settings: &[(String, Setting)]) -> String {
+    let entries = settings.iter().map(|(service, setting)| {
+        format!("  {service}:\n    {}: {}\n", setting.key(), setting.text())
+    });
     format!(
         "add these lines by hand:\nservices:\n{}",
         entries.collect::<String>()
@@ -58,7 +91,7 @@ fn parse(text: &str) -> Result<Value> {
     serde_saphyr::from_str(text).context("it is not YAML")
 }
 
-fn set(file: &mut Value, service: &str) -> Result<()> {
+fn set(file: &mut Value, service: &str, setting: Setting) -> Result<()> {
     let mut at = file;
     for key in ["services", service] {
         let map = at
@@ -72,12 +105,12 @@ fn set(file: &mut Value, service: &str) -> Result<()> {
     let service = at
         .as_object_mut()
         .context("it does not hold services by name")?;
-    service.insert(KEY.to_owned(), "host".into());
+    service.insert(setting.key().to_owned(), setting.value());
     Ok(())
 }
 
 /// Puts the key right below the service, and the service at the end of `services`, where they are missing.
-fn insert(lines: &mut Vec<String>, service: &str) -> Result<()> {
+fn insert(lines: &mut Vec<String>, service: &str, setting: Setting) -> Result<()> {
     let services = match find(lines, 0..lines.len(), 0, "services")? {
         Some(at) => at,
         None => {
@@ -96,7 +129,10 @@ fn insert(lines: &mut Vec<String>, service: &str) -> Result<()> {
     };
     let end = end_of_block(lines, at, indent);
     let indent = first_indent(lines, at + 1..end).unwrap_or(indent + 2);
-    lines.insert(at + 1, format!("{:indent$}{KEY}: \"host\"", ""));
+    lines.insert(
+        at + 1,
+        format!("{:indent$}{}: {}", "", setting.key(), setting.text()),
+    );
     Ok(())
 }
 
@@ -154,19 +190,22 @@ mod tests {
     use super::*;
 
     fn with(text: &str, services: &[&str]) -> Result<Option<String>> {
-        let services: Vec<_> = services.iter().map(|name| (*name).to_owned()).collect();
-        with_host_mode(Some(text), &services)
+        let settings = services
+            .iter()
+            .map(|name| ((*name).to_owned(), Setting::HostMode));
+        super::with(Some(text), &settings.collect::<Vec<_>>())
     }
 
     #[test]
     fn a_file_that_is_not_there_is_made() {
-        let text = with_host_mode(None, &["vpn".to_owned(), "dns".to_owned()])
-            .unwrap()
-            .unwrap();
+        let settings = [("vpn", Setting::HostMode), ("dns", Setting::NoSysctls)];
+        let settings = settings.map(|(name, setting)| (name.to_owned(), setting));
+        let text = super::with(None, &settings).unwrap().unwrap();
         assert_eq!(
             text,
-            "services:\n  vpn:\n    userns_mode: \"host\"\n  dns:\n    userns_mode: \"host\"\n"
+            "services:\n  vpn:\n    userns_mode: \"host\"\n  dns:\n    sysctls: !reset []\n"
         );
+        assert_eq!(super::with(Some(&text), &settings).unwrap(), None);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 mod reassign;
 
 use crate::{
-    args::{Args, CarryOver, Others, State},
+    args::{Args, CarryOver, MaskedData, Others, State},
     bind_mounts::{self, Binds},
     change::{Carry, Change, Shift},
-    config, copying, kept, layout,
+    compat, config, copying, kept, layout,
+    loss::{self, Lost},
+    masked,
     observe::Observed,
     overrides,
     range::{self, Choice},
@@ -14,7 +16,7 @@ use crate::{
     refuse,
     step::{Configure, Direction, Step},
     users,
-    verdict::{self, Finding},
+    verdict::{self, Finding, Verdict},
     workload::Workload,
 };
 use anyhow::Result;
@@ -36,6 +38,10 @@ pub struct Plan {
     pub shift: Option<Shift>,
     /// What becomes of bind mounts.
     pub binds: Option<Binds>,
+    /// What the stop deletes, and the operator allows.
+    pub lost: Vec<Lost>,
+    /// Where a root is put that is in the way.
+    pub aside: Option<PathBuf>,
 }
 
 impl Plan {
@@ -43,7 +49,9 @@ impl Plan {
     fn take(&mut self, workload: &Workload, findings: Vec<Finding>) {
         for finding in findings {
             let text = finding.of(workload);
-            if finding.verdict.stands_in_the_way() {
+            let allowed = finding.verdict == Verdict::RemovedWhenStopped
+                && self.lost.iter().any(|lost| lost.name == workload.name);
+            if finding.verdict.stands_in_the_way() && !allowed {
                 self.refusals.push(text);
             } else {
                 self.warnings.push(text);
@@ -75,16 +83,28 @@ pub fn plan(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
 fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     let choice = range::choose(args, &observed.ids)?;
     let target = layout_root(&observed.data_root, choice.ids());
+    let mut unmasked = None;
     if observed.remapped.is_some() {
-        return reassign::plan(args, observed, choice, stamp);
+        match reassign::to_adopt(args, observed, &choice) {
+            Some(masked) => unmasked = Some(masked.unmasked(observed)),
+            None => return reassign::plan(args, observed, choice, stamp),
+        }
     }
+    let now = observed;
+    let observed = unmasked.as_ref().unwrap_or(observed);
     let after = config::with_remap(observed.config.as_deref(), Some(&args.user))?;
-    let overrides = overrides::to_host_mode(observed, &choice.maps.uid)?;
+    let overrides = overrides::to_write(observed, &choice.maps.uid)?;
     let (mut host_mode, unknown) = named(&args.host_mode, observed);
     host_mode.extend(overrides::containers(observed, &choice.maps.uid));
     host_mode.sort();
     host_mode.dedup();
-    let observed = &observed.with_host_mode(&host_mode);
+    let sysctls = overrides::sysctls(observed, &choice.maps.uid);
+    let observed = &observed
+        .with_host_mode(&host_mode)
+        .without_sysctls(&sysctls);
+    let keep = refuse::kept(observed);
+    let lost = [now, observed].map(|observed| loss::allowed(observed, &args.allow_loss));
+    let observed = &observed.without(&lost[1]);
     let mut plan = Plan {
         refusals: [
             refuse::engine(observed),
@@ -94,6 +114,7 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         .concat(),
         maps: Some(choice.maps.clone()),
         data_root: target.clone(),
+        lost: loss::all(lost),
         ..Plan::default()
     };
     plan.refusals.extend(refuse::closed(observed));
@@ -104,8 +125,12 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     match args.carry_over {
         CarryOver::InPlace | CarryOver::Copy => {
             found = verdict::findings(&workloads, &observed.facts, &choice.maps.uid);
+            let also_stops =
+                |workload: &Workload| workloads.iter().all(|other| other.id != workload.id);
+            let others: Vec<_> = now.workloads().into_iter().filter(also_stops).collect();
+            plan.take_stops(&others, now);
         }
-        CarryOver::None => plan.take_stops(&workloads, observed),
+        CarryOver::None => plan.take_stops(&now.workloads(), now),
     }
     let decided = bind_mounts::decide(args, observed, &workloads, &choice.maps, &mut found);
     plan.refusals.extend(decided.refusals);
@@ -120,32 +145,57 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     };
     let record = Record {
         config_file: args.config_file.clone(),
-        original: observed.config.clone(),
+        original: match unmasked {
+            // Whoever switched by hand left no record of the file as it was.
+            Some(_) => unconfigured(now)?,
+            None => observed.config.clone(),
+        },
         written: after.clone(),
         host_mode: host_mode.clone(),
         overrides: overrides.clone(),
         maps: Some(choice.maps.clone()),
         kept: (args.carry_over == CarryOver::Copy).then(|| Kept::of(observed)),
         bind_mounts: binds.recorded(),
+        sysctls: sysctls.clone(),
     };
     let configure = configure(args, observed, after, stamp, Some(record));
-    let change = Change {
+    let carry = match args.carry_over {
+        CarryOver::InPlace => Carry::Move,
+        CarryOver::Copy => Carry::Copy,
+        CarryOver::None => Carry::Nothing,
+    };
+    let may_set_aside = unmasked.is_some() || args.masked_data == MaskedData::SetAside;
+    let (aside, occupied) = masked::make_way(
         observed,
+        &target,
+        may_set_aside && carry == Carry::Move,
+        stamp,
+    );
+    plan.aside = aside;
+    let change = Change {
+        now,
+        observed,
+        lost: &plan.lost.clone(),
+        aside: plan.aside.clone().map(|aside| (target.clone(), aside)),
         from: &observed.data_root,
         to: &target,
         before: IdMaps::identity(),
         after: choice.maps.clone(),
-        keep: refuse::kept(observed),
+        keep,
         binds: &binds,
-        carry: match args.carry_over {
-            CarryOver::InPlace => Carry::Move,
-            CarryOver::Copy => Carry::Copy,
-            CarryOver::None => Carry::Nothing,
-        },
+        carry,
         host_mode,
+        sysctls,
+        compat_links: match carry {
+            Carry::Move => compat::to_make(observed, &observed.root),
+            _ => vec![],
+        },
     };
     if change.carry == Carry::Copy {
         plan.refusals.extend(copying::refusals(observed));
+        plan.refusals.extend(args.compat_links.then(|| {
+            "compat_links would stand where carry_over=copy keeps the old root; leave one of them out".to_owned()
+        }));
     }
     if change.carry != Carry::Nothing {
         plan.refusals.extend(refuse::carry_over(observed));
@@ -157,11 +207,12 @@ fn enable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         ));
         plan.refusals
             .extend(refuse::unknown(&observed.root, &observed.data_root));
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let inside = observed.remapped_roots.get(&*name).into_iter().flatten();
-        plan.refusals.extend(refuse::occupied(inside, &target));
+        plan.refusals.extend(occupied);
+        plan.warnings
+            .extend(plan.aside.iter().map(|aside| masked::set_aside(now, aside)));
+        plan.warnings.extend(compat::warnings(observed));
     } else {
-        plan.warnings.push(masked(observed));
+        plan.warnings.push(left_behind(observed));
     }
     let account = account_step(observed, &choice);
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
@@ -189,12 +240,17 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
     plan.refusals = refuse::engine(observed);
     let conditions = observed.conditions.refusals(Direction::ToPlain);
     plan.refusals.extend(conditions);
+    plan.lost = loss::allowed(observed, &args.allow_loss);
     plan.take_stops(&observed.workloads(), observed);
     let from = layout_root(&observed.data_root, ids);
     let (binds, gone) = bind_mounts::back(observed, &before.invert());
     plan.warnings.extend(gone);
+    let staying = &observed.without(&plan.lost);
     let change = Change {
-        observed,
+        now: observed,
+        observed: staying,
+        lost: &plan.lost.clone(),
+        aside: None,
         from: &from,
         to: &observed.data_root,
         before,
@@ -210,6 +266,10 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
         host_mode: (observed.record.iter())
             .flat_map(|record| record.host_mode.clone())
             .collect(),
+        sysctls: (observed.record.iter())
+            .flat_map(|record| record.sysctls.clone())
+            .collect(),
+        compat_links: observed.compat_links.clone(),
     };
     plan.refusals.extend(kept::refusals(observed, change.carry));
     match change.carry {
@@ -223,12 +283,22 @@ fn disable(args: &Args, observed: &Observed, stamp: &str) -> Result<Plan> {
                 .root
                 .iter()
                 .filter(|entry| !layout::is_beside(&entry.name) && !observed.is_kept(&entry.name));
-            plan.refusals
-                .extend(refuse::occupied(old, &observed.data_root));
+            let occupied = refuse::occupied(old, &observed.data_root);
+            plan.refusals.extend(occupied.map(|said| {
+                format!("{said}; or carry it over first, with state=enabled masked_data=adopt")
+            }));
         }
         Carry::FallBack => plan.warnings.push(kept::discarded(observed)),
-        Carry::Nothing => plan.warnings.push(masked(observed)),
+        Carry::Nothing => plan.warnings.push(left_behind(observed)),
     }
+    let aside = observed
+        .root
+        .iter()
+        .filter(|entry| layout::is_aside(&entry.name));
+    plan.warnings.extend(aside.map(|entry| {
+        let path = observed.data_root.join(&entry.name);
+        format!("{} was set aside earlier, and stays", path.display())
+    }));
     let (overrides, left) = overrides::back(observed);
     plan.warnings.extend(left);
     let overrides = (!overrides.is_empty()).then_some(Step::Overrides(overrides));
@@ -298,7 +368,7 @@ fn layout_root(data_root: &Path, (uid, gid): (u32, u32)) -> PathBuf {
     data_root.join(format!("{uid}.{gid}"))
 }
 
-fn masked(observed: &Observed) -> String {
+fn left_behind(observed: &Observed) -> String {
     format!(
         "carry_over=none: {} images, {} containers and {} volumes stay behind in {}; they are out of sight, not lost",
         observed.images.len(),

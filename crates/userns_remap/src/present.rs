@@ -28,6 +28,12 @@ pub fn outcome(args: &Args, observed: &Observed, plan: &Plan, done: Option<&Cont
             json!({"before": observed.engine_root(), "after": plan.data_root}),
         )
         .returning("steps", names);
+    if !plan.lost.is_empty() {
+        outcome = outcome.returning("lost", json!(plan.lost));
+    }
+    if let Some(aside) = &plan.aside {
+        outcome = outcome.returning("set_aside", json!(aside));
+    }
     if let Some(maps) = &plan.maps {
         outcome = outcome
             .returning("user", observed.ids.name.as_str())
@@ -134,8 +140,17 @@ fn describe(step: &Step) -> String {
                 .rev()
                 .map(|container| container.name.as_str())
                 .collect();
+            let removed = running.iter().filter(|container| container.removed);
+            let removed: Vec<_> = removed.map(|container| container.name.as_str()).collect();
+            let and_lose = match removed.as_slice() {
+                [] => String::new(),
+                names => format!(
+                    ", of which these and their anonymous volumes are deleted: {}",
+                    names.join(", ")
+                ),
+            };
             format!(
-                "stop containers: {}",
+                "stop containers: {}{and_lose}",
                 if names.is_empty() {
                     "none runs".to_owned()
                 } else {
@@ -167,6 +182,9 @@ fn describe(step: &Step) -> String {
             data_root.display(),
             names.join(", ")
         ),
+        Step::SetRootAside { from, to, .. } => {
+            format!("set {} aside as {}", from.display(), to.display())
+        }
         Step::MoveRoot { from, to } => format!("move {} to {}", from.display(), to.display()),
         Step::Own { engine_root, .. } => format!(
             "set the owners of what the engine keeps in {}",
@@ -200,6 +218,24 @@ fn describe(step: &Step) -> String {
                 "its owners on disk"
             };
             format!("have {} show {owners}", record.path.display())
+        }
+        Step::SetSysctls { containers, on, .. } => {
+            let ids: Vec<_> = containers
+                .iter()
+                .map(|of| of.container.get(..12).unwrap_or(&of.container))
+                .collect();
+            let verb = if *on { "give back" } else { "take away" };
+            format!("{verb} the sysctls of containers: {}", ids.join(", "))
+        }
+        Step::CompatLinks {
+            data_root,
+            names,
+            make,
+            ..
+        } => {
+            let verb = if *make { "make" } else { "remove" };
+            let root = data_root.display();
+            format!("{verb} links in {root}: {}", names.join(", "))
         }
         Step::Configure(change) => format!("write {}", change.path.display()),
         Step::Release => "let the engine start".to_owned(),

@@ -16,6 +16,8 @@ pub struct ComposeProject {
     /// Its override file, there or not.
     pub path: PathBuf,
     pub text: Option<String>,
+    /// Its client can take a key away in an override.
+    pub knows_reset: bool,
 }
 
 /// The base files that compose looks for, in its order, and the override of each.
@@ -47,6 +49,7 @@ pub fn read(directory: &Path) -> Result<ComposeProject> {
     Ok(ComposeProject {
         services: Workload::of_project(&resolved).collect(),
         directory: directory.to_owned(),
+        knows_reset: compose::knows_reset(),
         text: files::read_text_optional(&path)?,
         path,
     })

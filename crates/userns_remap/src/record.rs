@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use host::files;
 use idmap::IdMaps;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What `enabled` changed beside the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Record {
     /// What was made of bind mounts.
     #[serde(default)]
     pub bind_mounts: Vec<BindMount>,
+    /// What containers had before their kernel parameters were taken away.
+    #[serde(default)]
+    pub sysctls: Vec<Sysctls>,
 }
 
 /// A plain root that stays where it is, out of the remapped engine's sight.
@@ -40,6 +46,15 @@ pub struct Kept {
     pub entries: Vec<String>,
     /// The ids of the containers that ran on it last.
     pub running: Vec<String>,
+}
+
+/// The kernel parameters of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctls {
+    /// Its id.
+    pub container: String,
+    /// By name.
+    pub values: BTreeMap<String, String>,
 }
 
 /// One compose override.
@@ -53,6 +68,9 @@ pub struct Override {
     pub after: Option<String>,
     /// Those that it sets to the host's user namespace.
     pub services: Vec<String>,
+    /// Those whose kernel parameters it takes away.
+    #[serde(default)]
+    pub without_sysctls: Vec<String>,
 }
 
 impl Override {
@@ -62,6 +80,7 @@ impl Override {
             before: self.after,
             after: self.before,
             services: vec![],
+            without_sysctls: vec![],
             ..self
         }
     }

@@ -67,7 +67,9 @@ fn in_file(file: &Path, wanted: &str) -> Vec<Reference> {
         .unwrap_or_default();
     let lines = text.lines().enumerate();
     lines
-        .filter(|(_, line)| !line.trim_start().starts_with('#') && names(line, wanted))
+        .filter(|(_, line)| {
+            !line.trim_start().starts_with('#') && below(line, wanted).next().is_some()
+        })
         .map(|(at, line)| Reference {
             file: file.to_owned(),
             line: at + 1,
@@ -76,14 +78,16 @@ fn in_file(file: &Path, wanted: &str) -> Vec<Reference> {
         .collect()
 }
 
-/// Whether the path, or something below it, stands in the line: not a longer name, nor the end of another path.
-fn names(line: &str, path: &str) -> bool {
-    line.match_indices(path).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        let after = line[at + path.len()..].chars().next();
-        let part_of_name = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.');
-        !before.is_some_and(|char| part_of_name(char) || char == '/')
-            && !after.is_some_and(part_of_name)
+/// What follows the path wherever it, or something below it, stands in the line: not a longer name, nor the end of
+/// another path.
+pub fn below<'l>(line: &'l str, path: &str) -> impl Iterator<Item = &'l str> {
+    let part_of_name = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.');
+    line.match_indices(path).filter_map(move |(at, _)| {
+        let (before, below) = (&line[..at], &line[at + path.len()..]);
+        let (before, after) = (before.chars().next_back(), below.chars().next());
+        let is_other = before.is_some_and(|char| part_of_name(char) || char == '/')
+            || after.is_some_and(part_of_name);
+        (!is_other).then_some(below)
     })
 }
 

@@ -37,6 +37,9 @@ pub fn engine(observed: &Observed) -> Vec<String> {
              yourself, or make it want docker.service instead of requiring it"
         )
     }));
+    found.extend(observed.builds.iter().map(|pid| {
+        format!("an image is being built (process {pid}), which a stop of the engine ends; wait for it, or end it yourself")
+    }));
     let flag = |name: &str| observed.flags.iter().find(|flag| flag.starts_with(name));
     if let Some(flag) = flag("--userns-remap") {
         found.push(format!(
@@ -257,6 +260,10 @@ mod tests {
         assert_one(
             &all(&changed(|o| o.flags.push("--userns-remap=x".into()))),
             &["--userns-remap=x", "drop-in"],
+        );
+        assert_one(
+            &all(&changed(|o| o.builds.push(4711))),
+            &["being built", "4711"],
         );
         assert_one(
             &all(&changed(|o| o.plugins.push("sshfs".into()))),

@@ -3,6 +3,7 @@
 use crate::{
     apply::{self, Context},
     args::{self, Args},
+    facts,
     observe::{self, Surveys},
     paths::{IN_PROGRESS, STATE},
     plan::{self, Plan},
@@ -29,6 +30,9 @@ const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The module `userns_remap`, and what its boot units call.
 pub fn main() -> ExitCode {
+    if let Some(held) = facts::hold_user_namespace() {
+        return held;
+    }
     let words: Vec<_> = std::env::args().skip(1).collect();
     if words.first().is_some_and(|word| word == "recover") {
         return recover_by_hand(words.get(1).is_some_and(|word| word == "--boot"));

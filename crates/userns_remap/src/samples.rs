@@ -1,7 +1,7 @@
 //! Containers and hosts as the tests of the pure rooms need them.
 
 use crate::{
-    args::{Args, CarryOver, Others, State},
+    args::{Args, CarryOver, MaskedData, Others, State},
     conditions::Conditions,
     observe::{Entry, Ids, Observed},
     step::Inventory,
@@ -59,6 +59,9 @@ pub fn args(state: State) -> Args {
         compose_projects: vec![],
         bind_mounts: BTreeMap::new(),
         other_bind_mounts: Others::Warn,
+        allow_loss: vec![],
+        masked_data: MaskedData::Refuse,
+        compat_links: false,
         config_file: "/etc/docker/daemon.json".into(),
         backup: false,
         timeout: 120,
@@ -111,10 +114,14 @@ pub fn plain() -> Observed {
         irregular: vec![],
         closed: vec![],
         layers: BTreeMap::from([("web-id".to_owned(), "layer-of-web".to_owned())]),
+        builds: vec![],
         facts: Facts::default(),
         trees: BTreeMap::new(),
         homes: vec!["/root".into()],
         record: None,
+        masked: None,
+        references: vec![],
+        compat_links: vec![],
         projects: vec![],
         overrides: BTreeMap::new(),
         free_bytes: 1 << 30,

@@ -2,7 +2,7 @@
 
 use crate::{
     layout::Keep,
-    record::{Override, Record},
+    record::{Override, Record, Sysctls},
 };
 use host::{
     accounts::Kind,
@@ -60,6 +60,13 @@ pub enum Step {
         names: Vec<String>,
         aside: PathBuf,
     },
+    /// Rename a root that is in the way of another.
+    SetRootAside {
+        from: PathBuf,
+        to: PathBuf,
+        /// The network interfaces that its engine has left, which an engine on it makes again.
+        bridges: Vec<String>,
+    },
     /// Rename the entries of one root into the other.
     MoveRoot { from: PathBuf, to: PathBuf },
     /// Give the engine-owned entries the owners they have with container root's host uid and gid `after`.
@@ -100,6 +107,20 @@ pub enum Step {
     ShowBindMount {
         record: trees::idmapped::Record,
         visible: bool,
+    },
+    /// Take the kernel parameters of containers away, or give them back.
+    SetSysctls {
+        engine_root: PathBuf,
+        containers: Vec<Sysctls>,
+        /// Whether they have them.
+        on: bool,
+    },
+    /// Make links at the old places, or remove them.
+    CompatLinks {
+        data_root: PathBuf,
+        engine_root: PathBuf,
+        names: Vec<String>,
+        make: bool,
     },
     /// Change daemon.json, and remember or forget what it was.
     Configure(Box<Configure>),
@@ -157,6 +178,9 @@ pub struct Running {
     pub host_mode: bool,
     /// It has a health check and passed it.
     pub healthy: bool,
+    /// Its stop deletes it, which the operator allows.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 impl Running {
@@ -172,6 +196,7 @@ impl Running {
                 .map_or(10, |grace| u64::try_from(grace).unwrap_or(3600)),
             host_mode: container.host_config.userns_mode == "host",
             healthy: container.state.health() == Some("healthy"),
+            removed: false,
         }
     }
 }
@@ -238,6 +263,7 @@ impl Step {
             Step::CopyLayers { .. } => "copy_layers",
             Step::CopyRest { .. } => "copy_rest",
             Step::UseCopy { .. } => "use_copy",
+            Step::SetRootAside { .. } => "set_root_aside",
             Step::SetAside { .. } => "set_aside",
             Step::MoveRoot { .. } => "move_root",
             Step::Own { .. } => "own",
@@ -246,6 +272,8 @@ impl Step {
             Step::SetHostMode { .. } => "set_host_mode",
             Step::ShiftBindMount { .. } => "shift_bind_mount",
             Step::ShowBindMount { .. } => "show_bind_mount",
+            Step::SetSysctls { .. } => "set_sysctls",
+            Step::CompatLinks { .. } => "compat_links",
             Step::Configure(_) => "configure",
             Step::Release => "release",
             Step::StartEngine { .. } => "start_engine",

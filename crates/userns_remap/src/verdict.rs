@@ -36,7 +36,9 @@ pub enum Verdict {
     NeedsBindMountPrepared,
     /// A secret or config of compose's that it could not read.
     SecretUnreadable,
-    /// Whether the kernel lets it set that is to be tried.
+    /// The kernel does not let it set that.
+    SysctlRefused,
+    /// Whether the kernel lets it set that could not be tried.
     SysctlToProbe,
     /// Its volume would have owners that are wrong for somebody.
     SharesVolumeWithHostMode,
@@ -48,6 +50,8 @@ pub enum Verdict {
     TmpfsLost,
     /// It could not be brought back to what it is doing.
     NotRunning,
+    /// A step of a build, which a stop fails and the builder then deletes.
+    Building,
     /// Stopping ends them.
     ExecRunning,
     /// Memory images that hold ids.
@@ -102,6 +106,8 @@ pub struct Facts {
     pub checkpoints: BTreeMap<String, Vec<String>>,
     /// Immutable and append-only files, as far as they were looked for.
     pub immutable: BTreeMap<Place, Vec<PathBuf>>,
+    /// Why a user namespace may not set a parameter, `None` where it may; those that could be tried, by name.
+    pub sysctls: BTreeMap<String, Option<String>>,
 }
 
 /// Capabilities that the kernel asks for in the first user namespace only, and what they are for.
@@ -149,7 +155,7 @@ pub fn findings<'w>(
             found.extend(workload.mounts.iter().filter_map(|mount| {
                 mounts::prepare(workload, mount, workloads, &bound, facts, uids)
             }));
-            found.extend(sysctls(workload));
+            found.extend(sysctls(workload, facts));
             found.extend(lost(workload, facts, uids));
             found.extend(unshiftable(workload, facts));
         }
@@ -172,17 +178,19 @@ impl Verdict {
     /// Whether nothing can be changed before it is seen to.
     pub fn stands_in_the_way(self) -> bool {
         use Verdict::{
-            Checkpoint, ImmutableFiles, NeedsHostMode, NotRunning, RemovedWhenStopped,
-            SharesVolumeWithHostMode,
+            Building, Checkpoint, ImmutableFiles, NeedsHostMode, NotRunning, RemovedWhenStopped,
+            SharesVolumeWithHostMode, SysctlRefused,
         };
         matches!(
             self,
-            Checkpoint
+            Building
+                | Checkpoint
                 | ImmutableFiles
                 | NeedsHostMode
                 | NotRunning
                 | RemovedWhenStopped
                 | SharesVolumeWithHostMode
+                | SysctlRefused
         )
     }
 }
@@ -197,14 +205,23 @@ impl Finding {
     }
 }
 
-fn sysctls(workload: &Workload) -> Option<Finding> {
-    (!workload.sysctls.is_empty()).then(|| {
-        finding(
+fn sysctls(workload: &Workload, facts: &Facts) -> Vec<Finding> {
+    let of = |name: &String| match facts.sysctls.get(name) {
+        Some(None) => None,
+        Some(Some(said)) => Some(finding(
+            Verdict::SysctlRefused,
+            format!("sets {name}, which the kernel refuses in a user namespace ({said})"),
+            "make it anew without, name its project in compose_projects, or userns_mode: \"host\"",
+        )),
+        None => Some(finding(
             Verdict::SysctlToProbe,
-            format!("sets {}", workload.sysctls.join(", ")),
-            "start a throwaway container with it once remapped; where the kernel refuses, sysctls: !reset []",
-        )
-    })
+            format!(
+                "sets {name}, and whether the kernel allows that in a user namespace could not be tried"
+            ),
+            "start a throwaway container with it once remapped",
+        )),
+    };
+    workload.sysctls.iter().filter_map(of).collect()
 }
 
 fn lost(workload: &Workload, facts: &Facts, uids: &IdMap) -> Vec<Finding> {
@@ -319,6 +336,13 @@ pub fn at_stop<'f>(workload: &Workload, facts: &'f Facts) -> Vec<Finding> {
             Verdict::NotRunning,
             format!("is {status}"),
             "bring it to run, or stop it",
+        ));
+    }
+    if workload.building && status == "running" {
+        found.push(finding(
+            Verdict::Building,
+            "is a step of docker build, which a stop makes fail".to_owned(),
+            "wait for the build to end, or end it yourself",
         ));
     }
     if workload.execs > 0 {

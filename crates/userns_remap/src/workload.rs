@@ -28,6 +28,8 @@ pub struct Workload {
     pub mounts: Vec<Mount>,
     /// Deleted when it stops.
     pub auto_remove: bool,
+    /// A step of a build.
+    pub building: bool,
     /// As the engine says it; none for what is not there yet.
     pub status: Option<String>,
     /// How many commands `docker exec` runs in it.
@@ -112,6 +114,7 @@ impl Workload {
                 .collect(),
             mounts: mounts.chain(tmpfs).collect(),
             auto_remove: config.auto_remove,
+            building: container.is_of_build(),
             status: Some(container.state.status.clone()),
             execs: container.exec_ids.as_ref().map_or(0, Vec::len),
         }

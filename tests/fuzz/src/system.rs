@@ -111,14 +111,15 @@ pub fn compose(data: &[u8]) {
 /// A compose override: every line stays, in its order, and what says so already is left alone.
 pub fn compose_override(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let services = ["web".to_owned(), "db".to_owned()];
-    let Ok(Some(new)) = config::with_host_mode(Some(&text), &services) else {
+    let settings = [("web", config::Setting::HostMode), ("db", config::Setting::NoSysctls)];
+    let settings = settings.map(|(service, setting)| (service.to_owned(), setting));
+    let Ok(Some(new)) = config::with_settings(Some(&text), &settings) else {
         return;
     };
     let mut lines = new.lines();
     assert!(text.lines().all(|old| lines.any(|line| line == old)));
     assert_eq!(
-        config::with_host_mode(Some(&new), &services).ok(),
+        config::with_settings(Some(&new), &settings).ok(),
         Some(None)
     );
 }

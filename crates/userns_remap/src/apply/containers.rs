@@ -20,6 +20,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// How many containers the client stops at a time; of more, the last would wait for the first.
 const TOGETHER: usize = 50;
+/// How long the engine may take to delete a container that ran with `--rm`.
+const REMOVAL: Duration = Duration::from_secs(60);
 
 /// Stops containers, those that nothing stands on first, and those of one level together: many do not
 /// heed the signal and take all the time they have.
@@ -38,7 +40,19 @@ pub fn stop(running: &[Running]) -> Result<()> {
             docker::stop(ids, *grace).context("containers do not stop")
         })?;
     }
-    Ok(())
+    let mut removed = running.iter().filter(|container| container.removed);
+    removed.try_for_each(is_removed)
+}
+
+/// The engine deletes a container that ran with `--rm` after it has answered.
+fn is_removed(container: &Running) -> Result<()> {
+    let left = format!(
+        "container {} was started with --rm and stays",
+        container.name
+    );
+    until(REMOVAL, &left, || {
+        Ok((!docker::exists(&container.id)?).then_some(()))
+    })
 }
 
 fn levels(running: &[Running]) -> BTreeMap<usize, Vec<&Running>> {
@@ -49,7 +63,7 @@ fn levels(running: &[Running]) -> BTreeMap<usize, Vec<&Running>> {
     levels
 }
 
-/// Does it to all of them, so many at a time; the first failure, once all that began have ended.
+/// Does it to all of them, so many at a time; a failure is returned once the others are through.
 fn each<T: Sync>(
     items: &[T],
     at_a_time: usize,
@@ -150,12 +164,21 @@ pub fn start_what_can(running: &[Running], idle: &[String], timeout: Duration) -
         failed.push(text);
     };
     let started = in_order(running, |container| {
-        if let Err(error) = docker::start(&container.id, timeout) {
-            fail(format!(
+        let Err(error) = docker::start(&container.id, timeout) else {
+            return Ok(());
+        };
+        fail(if container.removed {
+            format!(
+                "container {} is gone, and its anonymous volumes with it: it was started with --rm, and the stop that \
+                 allow_loss allows has deleted it",
+                container.name
+            )
+        } else {
+            format!(
                 "container {} ran before and could not be started again: {error:#}",
                 container.name
-            ));
-        }
+            )
+        });
         Ok(())
     });
     for error in [started, stop_idle(idle)]

@@ -4,6 +4,7 @@
 use crate::{
     layout::{self, Keep, Owner},
     paths::IN_PROGRESS,
+    record::Sysctls,
     step::Direction,
 };
 use anyhow::{Context, Result, bail};
@@ -11,7 +12,7 @@ use host::files;
 use idmap::IdMaps;
 use nix::unistd::{Gid, Uid};
 use rechown::{Policy, Report, Unknown};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     fs::{self, DirBuilder, Permissions},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -30,6 +31,18 @@ pub fn move_root(from: &Path, to: &Path) -> Result<()> {
         fs::remove_dir(from).with_context(|| format!("cannot remove {}", from.display()))?;
     }
     Ok(())
+}
+
+/// Renames a whole root, and in reverse undoes that.
+pub fn set_aside(from: &Path, to: &Path) -> Result<()> {
+    if !from.exists() {
+        return Ok(());
+    }
+    if to.exists() {
+        bail!("both {} and {} are there", from.display(), to.display());
+    }
+    fs::rename(from, to).with_context(|| format!("cannot move {}", from.display()))?;
+    files::sync_directory(from.parent().unwrap_or(from))
 }
 
 /// Undoes [`move_root`], however far it came.
@@ -142,26 +155,41 @@ pub fn rewrite(engine_root: &Path, from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sets containers to stay in the host's user namespace, or not to. One that is gone meanwhile needs neither.
+/// Sets containers to stay in the host's user namespace, or not to.
 pub fn set_host_mode(engine_root: &Path, containers: &[String], host: bool) -> Result<()> {
-    for id in containers {
-        let path = engine_root
-            .join("containers")
-            .join(id)
-            .join("hostconfig.json");
-        let Some(text) = files::read_optional(&path)? else {
-            continue;
+    let mode = if host { "host" } else { "" };
+    containers
+        .iter()
+        .try_for_each(|id| set_host_config(engine_root, id, "UsernsMode", mode.into()))
+}
+
+/// Gives containers the kernel parameters that they had, or takes them away.
+pub fn set_sysctls(engine_root: &Path, containers: &[Sysctls], on: bool) -> Result<()> {
+    containers.iter().try_for_each(|of| {
+        let values = if on {
+            serde_json::to_value(&of.values)?
+        } else {
+            json!({})
         };
-        let mut config: Value = serde_json::from_slice(&text).with_context(|| {
-            format!(
-                "{} does not read as a container's configuration",
-                path.display()
-            )
-        })?;
-        config["UsernsMode"] = if host { "host" } else { "" }.into();
-        files::write_atomic(&path, &serde_json::to_vec(&config)?, 0o600)?;
-    }
-    Ok(())
+        set_host_config(engine_root, &of.container, "Sysctls", values)
+    })
+}
+
+/// A container that is gone meanwhile needs nothing.
+fn set_host_config(engine_root: &Path, id: &str, key: &str, value: Value) -> Result<()> {
+    let directory = engine_root.join("containers").join(id);
+    let path = directory.join("hostconfig.json");
+    let Some(text) = files::read_optional(&path)? else {
+        return Ok(());
+    };
+    let mut config: Value = serde_json::from_slice(&text).with_context(|| {
+        format!(
+            "{} does not read as a container's configuration",
+            path.display()
+        )
+    })?;
+    config[key] = value;
+    files::write_atomic(&path, &serde_json::to_vec(&config)?, 0o600)
 }
 
 /// The places in a container's configuration that hold paths of the data root. Says whether any changed.
@@ -202,7 +230,6 @@ fn rewrite_path(value: Option<&mut Value>, from: &Path, to: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn paths_are_rewritten_there_and_back_and_repeating_changes_nothing() {
@@ -229,6 +256,21 @@ mod tests {
         assert!(rewrite_config(&mut config, remapped, plain));
         assert_eq!(config, before);
         assert!(!rewrite_config(&mut config, remapped, plain));
+    }
+
+    #[test]
+    fn a_root_is_set_aside_and_back_and_never_over_another() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, aside) = (scratch.path().join("5.6"), scratch.path().join("aside"));
+        fs::create_dir_all(root.join("volumes")).unwrap();
+        set_aside(&root, &aside).unwrap();
+        assert!(aside.join("volumes").exists() && !root.exists());
+        fs::create_dir(&root).unwrap();
+        assert!(set_aside(&aside, &root).is_err());
+        fs::remove_dir(&root).unwrap();
+        set_aside(&aside, &root).unwrap();
+        set_aside(&aside, &root).unwrap();
+        assert!(root.join("volumes").exists() && !aside.exists());
     }
 
     #[test]

@@ -50,6 +50,16 @@ pub fn unstart(engine_root: &Path) -> Result<()> {
     prove_stopped(engine_root)
 }
 
+/// Removes the bridges of networks that the next engine does not know. One of the same subnet would take what is
+/// meant for its containers.
+pub fn remove_bridges(names: &[String]) -> Result<()> {
+    let is_there = |name: &&String| Path::new("/sys/class/net").join(name).exists();
+    names
+        .iter()
+        .filter(is_there)
+        .try_for_each(|name| run(["ip", "link", "delete", name]).stdout().map(drop))
+}
+
 /// From here on nothing starts the engine: whatever started it since it was stopped (a package upgrade, a client's
 /// call of its socket) has done so in vain.
 pub fn hold() -> Result<()> {

@@ -12,7 +12,7 @@ mod engine;
 mod overrides;
 
 use crate::{
-    guard,
+    compat, guard,
     paths::{IN_PROGRESS, STATE},
     step::{Inventory, Step},
 };
@@ -142,6 +142,10 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             names,
             aside,
         } => aside::put(data_root, names, aside),
+        Step::SetRootAside { from, to, bridges } => {
+            engine::remove_bridges(bridges)?;
+            convert::set_aside(from, to)
+        }
         Step::MoveRoot { from, to } => convert::move_root(from, to),
         Step::Own {
             engine_root,
@@ -181,6 +185,17 @@ fn apply(step: &Step, context: &mut Context) -> Result<()> {
             journal,
         } => bind_mounts::shift(path, maps, *policy, journal),
         Step::ShowBindMount { record, visible } => bind_mounts::show(record, *visible),
+        Step::SetSysctls {
+            engine_root,
+            containers,
+            on,
+        } => convert::set_sysctls(engine_root, containers, *on),
+        Step::CompatLinks {
+            data_root,
+            engine_root,
+            names,
+            make,
+        } => compat::set(data_root, engine_root, names, *make),
         Step::Configure(change) => configure::apply(change),
         Step::Release => guard::release(),
         Step::StartEngine {
@@ -237,6 +252,7 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
             names,
             aside,
         } => aside::bring_back(data_root, names, aside)?,
+        Step::SetRootAside { from, to, .. } => convert::set_aside(to, from)?,
         Step::MoveRoot { from, to } => convert::move_back(from, to)?,
         Step::Own {
             engine_root,
@@ -259,6 +275,17 @@ fn undo(step: &Step, context: &mut Context) -> Result<Undone> {
         } => convert::set_host_mode(engine_root, containers, !host)?,
         Step::ShiftBindMount { path, journal, .. } => bind_mounts::unshift(path, journal)?,
         Step::ShowBindMount { record, visible } => bind_mounts::show(record, !visible)?,
+        Step::SetSysctls {
+            engine_root,
+            containers,
+            on,
+        } => convert::set_sysctls(engine_root, containers, !on)?,
+        Step::CompatLinks {
+            data_root,
+            engine_root,
+            names,
+            make,
+        } => compat::set(data_root, engine_root, names, !make)?,
         Step::Configure(change) => configure::undo(change)?,
         Step::Release => guard::hold()?,
         Step::StartEngine { expected_root, .. } if !context.boot => engine::unstart(expected_root)?,

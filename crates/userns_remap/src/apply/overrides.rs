@@ -5,12 +5,12 @@ use crate::record::Override;
 use anyhow::{Result, ensure};
 use host::compose::{self, Project};
 
-/// Writes them, and has compose itself say that each service stays in the host's user namespace now. Nothing has
+/// Writes them, and has compose itself say that each service is set as meant. Nothing has
 /// been stopped yet.
 pub fn apply(changes: &[Override]) -> Result<()> {
     for change in changes {
         put(&change.path, change.after.as_deref())?;
-        if change.services.is_empty() {
+        if change.services.is_empty() && change.without_sysctls.is_empty() {
             continue;
         }
         let project = Project {
@@ -24,6 +24,14 @@ pub fn apply(changes: &[Override]) -> Result<()> {
             ensure!(
                 mode == Some("host"),
                 "{} sets {name} to the host's user namespace, but compose does not read it so",
+                change.path.display()
+            );
+        }
+        for name in &change.without_sysctls {
+            let service = resolved.services.get(name);
+            ensure!(
+                service.is_some_and(|service| service.sysctls.is_empty()),
+                "{} takes the sysctls of {name} away, but compose does not read it so",
                 change.path.display()
             );
         }

@@ -1,11 +1,12 @@
 //! From one range to another, on an engine that runs remapped. Pure.
 
-use super::{Choice, Plan, account_step, configure, layout_root, masked, named, unconfigured};
+use super::{Choice, Plan, account_step, configure, layout_root, left_behind, named, unconfigured};
 use crate::{
-    args::{Args, CarryOver},
+    args::{Args, CarryOver, MaskedData},
     bind_mounts,
     change::{Carry, Change, moved},
-    config,
+    compat, config, loss,
+    masked::Masked,
     observe::Observed,
     range,
     record::Record,
@@ -51,6 +52,15 @@ pub fn in_use(observed: &Observed) -> Result<IdMaps> {
     Ok(first.clone())
 }
 
+/// The masked data that is to be carried over in place of what the engine has, which has the wanted ids.
+pub fn to_adopt<'o>(args: &Args, observed: &'o Observed, choice: &Choice) -> Option<&'o Masked> {
+    let is_wanted = args.masked_data == MaskedData::Adopt && args.carry_over == CarryOver::InPlace;
+    let has_ids = observed.remapped == Some(choice.ids())
+        && observed.configured.as_ref() == Some(&args.user)
+        && choice.add.is_empty();
+    observed.masked.as_ref().filter(|_| is_wanted && has_ids)
+}
+
 /// Nothing, where all is as wanted; a line in a file, where only that is missing; else the move of everything.
 pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Result<Plan> {
     let (not_yet, unknown) = named(&args.host_mode, observed);
@@ -65,6 +75,17 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
             not_yet.join(", ")
         ));
     }
+    if observed.masked.is_some() && args.masked_data == MaskedData::Adopt {
+        plan.refusals.push(
+            "masked_data=adopt carries over in place, by the ids that the engine has now; leave carry_over at in_place, \
+             and adopt before you change user or range"
+                .to_owned(),
+        );
+    }
+    let masked = observed.masked.iter();
+    let masked = masked.filter(|_| args.carry_over == CarryOver::InPlace);
+    plan.warnings
+        .extend(masked.map(|masked| masked.out_of_sight(observed)));
     let before = match in_use(observed) {
         Ok(before) => before,
         Err(unproven) => {
@@ -83,6 +104,10 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
                 .extend(users::refusals(&args.user, &observed.ids));
             plan.steps.push(Step::Configure(Box::new(configure)));
         }
+        if let Some(links) = missing_links(observed) {
+            plan.steps.push(links);
+            plan.warnings.extend(compat::warnings(observed));
+        }
         return Ok(plan);
     }
     plan.refusals
@@ -98,8 +123,13 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
     plan.refusals.extend(conditions);
     let (binds, shown) = bind_mounts::between(observed, moved(&before, &choice.maps));
     plan.refusals.extend(shown);
+    plan.lost = loss::allowed(observed, &args.allow_loss);
+    let staying = &observed.without(&plan.lost);
     let change = Change {
-        observed,
+        now: observed,
+        observed: staying,
+        lost: &plan.lost.clone(),
+        aside: None,
         binds: &binds,
         from: &from,
         to: &to,
@@ -112,6 +142,8 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
             CarryOver::None => Carry::Nothing,
         },
         host_mode: vec![],
+        sysctls: vec![],
+        compat_links: observed.compat_links.clone(),
     };
     let workloads = observed.workloads();
     if change.carry == Carry::Move {
@@ -133,12 +165,26 @@ pub fn plan(args: &Args, observed: &Observed, choice: Choice, stamp: &str) -> Re
         ));
     } else {
         plan.take_stops(&workloads, observed);
-        plan.warnings.push(masked(observed));
+        plan.warnings.push(left_behind(observed));
     }
     plan.shift = change.shift();
     plan.steps = change.steps(account_step(observed, &choice), configure);
     plan.binds = Some(binds);
     Ok(plan)
+}
+
+/// Links that are asked for and not there yet; nothing has to stop for them.
+fn missing_links(observed: &Observed) -> Option<Step> {
+    let root = observed.engine_root();
+    let name = root.file_name().unwrap_or_default().to_string_lossy();
+    let entries = observed.remapped_roots.get(&*name);
+    let names = compat::to_make(observed, entries.map_or(&[], Vec::as_slice));
+    (!names.is_empty()).then(|| Step::CompatLinks {
+        data_root: observed.data_root.clone(),
+        engine_root: root.clone(),
+        names,
+        make: true,
+    })
 }
 
 /// What it was before the engine was first remapped stays known.

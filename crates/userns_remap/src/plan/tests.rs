@@ -1,6 +1,7 @@
 //! What is planned for which host and wish.
 
 use super::*;
+use crate::masked::Masked;
 use crate::verdict::Source;
 use crate::{
     projects::ComposeProject,
@@ -104,6 +105,7 @@ fn going_back_restores_the_file_byte_for_byte_unless_somebody_changed_it() {
         maps: None,
         kept: None,
         bind_mounts: vec![],
+        sysctls: vec![],
     });
     let plan = disabled(&observed);
     assert_eq!(configured(&plan).after, original);
@@ -154,6 +156,133 @@ fn former_attempts_are_refused_in_both_directions() {
     let mut observed = remapped();
     observed.root.push(entry("volumes"));
     assert!(disabled(&observed).refusals[0].contains("/var/lib/docker already holds"));
+}
+
+#[test]
+fn a_stale_root_is_set_aside_where_that_is_wished() {
+    let mut observed = plain();
+    observed
+        .remapped_roots
+        .insert("165536.165536".to_owned(), vec![entry("volumes")]);
+    let mut wish = args(State::Enabled);
+    wish.masked_data = MaskedData::SetAside;
+    let of = |observed: &Observed| plan(&wish, observed, STAMP).unwrap();
+    let planned = of(&observed);
+    assert_eq!(planned.refusals, Vec::<String>::new());
+    let aside = Path::new("/var/lib/docker/165536.165536.set-aside-2026-01-02@030405");
+    assert_eq!(planned.aside.as_deref(), Some(aside));
+    let at = |name| names(&planned).iter().position(|step| *step == name);
+    assert_eq!(at("set_root_aside").map(|at| at + 1), at("move_root"));
+    // It is in nobody's way later, and told of.
+    let mut later = remapped();
+    let name = aside.file_name().unwrap().to_string_lossy();
+    later.root.push(entry(&name));
+    let back = disabled(&later);
+    assert_eq!(back.refusals, Vec::<String>::new());
+    assert!(back.warnings[0].contains(&*name));
+    assert_eq!(of(&plain()).aside, None);
+}
+
+/// Remapped by hand: one container that runs now, and two that are masked.
+fn switched_by_hand() -> Observed {
+    let mut masked = plain();
+    masked.containers = vec![
+        container("dns", |_| {}),
+        container("web", |c| c["State"]["Status"] = json!("exited")),
+    ];
+    let mut observed = remapped();
+    observed.containers = vec![container("anew", |c| c["Id"] = json!("new-id"))];
+    observed
+        .remapped_roots
+        .insert("165536.165536".to_owned(), vec![entry("volumes")]);
+    observed.masked = Some(Masked::of(masked));
+    observed
+}
+
+#[test]
+fn masked_data_is_warned_of_and_adopted_where_that_is_wished() {
+    let observed = switched_by_hand();
+    let told = enabled(&observed);
+    assert!(told.steps.is_empty() && told.refusals.is_empty());
+    assert!(told.warnings[0].contains("2 containers") && told.warnings[0].contains("adopt"));
+
+    let mut wish = args(State::Enabled);
+    wish.masked_data = MaskedData::Adopt;
+    let planned = plan(&wish, &observed, STAMP).unwrap();
+    assert_eq!(planned.refusals, Vec::<String>::new());
+    assert_eq!(
+        planned.shift.as_ref().unwrap().engine_root,
+        Path::new("/var/lib/docker")
+    );
+    for step in &planned.steps {
+        let ids = |running: &[crate::step::Running]| -> Vec<_> {
+            running
+                .iter()
+                .map(|container| container.id.clone())
+                .collect()
+        };
+        match step {
+            Step::StopContainers { running, .. } => assert_eq!(ids(running), ["new-id"]),
+            Step::VerifyInventory(found) => assert_eq!(found.containers, ["dns-id", "web-id"]),
+            Step::StartContainers { running, .. } => assert_eq!(ids(running), ["dns-id"]),
+            _ => {}
+        }
+    }
+    // The file as it is without the key: nobody knows what it was before.
+    let record = configured(&planned).record_after.as_ref().unwrap();
+    assert_eq!(record.original.as_deref(), Some("{}\n"));
+}
+
+#[test]
+fn masked_data_is_not_adopted_by_an_engine_with_other_ids() {
+    let mut observed = switched_by_hand();
+    observed.configured = Some("alice".to_owned());
+    let mut wish = args(State::Enabled);
+    wish.masked_data = MaskedData::Adopt;
+    let planned = plan(&wish, &observed, STAMP).unwrap();
+    assert!(planned.refusals[0].contains("adopt before you change user or range"));
+}
+
+#[test]
+fn masked_data_is_adopted_in_place_only() {
+    let mut wish = args(State::Enabled);
+    (wish.masked_data, wish.carry_over) = (MaskedData::Adopt, CarryOver::None);
+    let of = |observed: &Observed| plan(&wish, observed, STAMP).unwrap().refusals;
+    assert!(of(&switched_by_hand())[0].contains("in_place"));
+    assert_eq!(of(&remapped()), Vec::<String>::new());
+}
+
+#[test]
+fn only_a_container_whose_loss_is_allowed_is_lost() {
+    let mut observed = plain();
+    let brief = |name: &str| container(name, |c| c["HostConfig"]["AutoRemove"] = json!(true));
+    observed.containers.extend([brief("brief"), brief("other")]);
+    let mut wish = args(State::Enabled);
+    wish.allow_loss = vec!["brief".to_owned(), "gone".to_owned()];
+    let planned = plan(&wish, &observed, STAMP).unwrap();
+    assert_eq!(planned.refusals.len(), 1, "{:?}", planned.refusals);
+    assert!(planned.refusals[0].contains("container other was started with --rm"));
+    assert!(
+        planned
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("container brief"))
+    );
+    for step in &planned.steps {
+        match step {
+            Step::StopContainers { running, .. } => {
+                let removed = running.iter().filter(|container| container.removed);
+                assert_eq!(
+                    removed.map(|container| &container.name).collect::<Vec<_>>(),
+                    ["brief"]
+                );
+                assert_eq!(running.len(), 3);
+            }
+            Step::VerifyInventory(found) => assert_eq!(found.containers, ["other-id", "web-id"]),
+            Step::StartContainers { running, .. } => assert_eq!(running.len(), 2),
+            _ => {}
+        }
+    }
 }
 
 #[test]
@@ -282,6 +411,7 @@ fn shop(text: Option<&str>) -> ComposeProject {
         services: Workload::of_project(&resolved).collect(),
         path: "/opt/shop/docker-compose.override.yml".into(),
         text: text.map(str::to_owned),
+        knows_reset: true,
     }
 }
 
@@ -338,4 +468,94 @@ fn a_project_that_says_so_already_is_left_alone() {
         "services:\n  firewall:\n    userns_mode: host\n",
     ))];
     assert!(!names(&enabled(&observed)).contains(&"overrides"));
+}
+
+fn tuned(knows_reset: bool) -> Observed {
+    let yaml = "{name: shop, services: {web: {image: web, sysctls: {net.x: 1}}, db: {sysctls: {net.y: 2}}}}";
+    let resolved = host::compose::Resolved::parse(yaml).unwrap();
+    let mut observed = plain();
+    observed.projects = vec![ComposeProject {
+        services: Workload::of_project(&resolved).collect(),
+        knows_reset,
+        ..shop(None)
+    }];
+    observed.containers = vec![container("shop-web-1", |c| {
+        c["HostConfig"]["Sysctls"] = json!({"net.x": "1", "net.y": "2"});
+        c["Config"]["Labels"] =
+            json!({"com.docker.compose.project": "shop", "com.docker.compose.service": "web"});
+    })];
+    observed.facts.sysctls = BTreeMap::from([
+        ("net.x".to_owned(), Some("no such file".to_owned())),
+        ("net.y".to_owned(), None),
+    ]);
+    observed
+}
+
+#[test]
+fn kernel_parameters_that_are_refused_are_taken_away_from_services_and_given_back() {
+    let planned = enabled(&tuned(true));
+    assert_eq!(planned.refusals, Vec::<String>::new());
+    let record = configured(&planned).record_after.clone().unwrap();
+    let text = record.overrides[0].after.as_deref();
+    assert_eq!(text, Some("services:\n  web:\n    sysctls: !reset []\n"));
+    let set = |plan: &Plan| {
+        let found = plan.steps.iter().find_map(|step| match step {
+            Step::SetSysctls { containers, on, .. } => Some((containers.clone(), *on)),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    let (taken, on) = set(&planned);
+    assert!(!on && taken[0].container == "shop-web-1-id" && taken[0].values["net.y"] == "2");
+    let back = disabled(&Observed {
+        record: Some(record),
+        ..remapped()
+    });
+    assert_eq!(set(&back), (taken, true));
+}
+
+#[test]
+fn kernel_parameters_that_are_refused_stand_in_the_way_where_nothing_can_take_them_away() {
+    let mut observed = tuned(true);
+    observed.projects.clear();
+    assert!(enabled(&observed).refusals[0].contains("sets net.x"));
+    let error = plan(&args(State::Enabled), &tuned(false), STAMP).unwrap_err();
+    assert!(error.to_string().contains("by hand"), "{error}");
+}
+
+#[test]
+fn links_are_made_of_what_is_named_and_removed_before_the_way_back() {
+    let named = |mut observed: Observed| {
+        observed.references = vec![crate::references::Reference {
+            file: "/etc/cron.d/x".into(),
+            line: 1,
+            text: "tar c /var/lib/docker/volumes/*/_data /var/lib/docker/plugins/x".to_owned(),
+        }];
+        observed
+    };
+    let links = |plan: &Plan| -> Vec<_> {
+        let found = plan.steps.iter().filter_map(|step| match step {
+            Step::CompatLinks { names, make, .. } => Some((names.clone(), *make)),
+            _ => None,
+        });
+        found.collect()
+    };
+    let volumes = vec!["volumes".to_owned()];
+    // There are no plugins.
+    assert_eq!(links(&enabled(&named(plain()))), [(volumes.clone(), true)]);
+    assert_eq!(links(&enabled(&plain())), []);
+
+    let mut later = named(remapped());
+    later
+        .remapped_roots
+        .insert("165536.165536".to_owned(), vec![entry("volumes")]);
+    assert_eq!(names(&enabled(&later)), ["compat_links"]);
+    later.compat_links.clone_from(&volumes);
+    assert!(enabled(&later).steps.is_empty());
+    for carry_over in [CarryOver::InPlace, CarryOver::None] {
+        let mut wish = args(State::Disabled);
+        wish.carry_over = carry_over;
+        let back = plan(&wish, &later, STAMP).unwrap();
+        assert_eq!(links(&back), [(volumes.clone(), false)]);
+    }
 }

@@ -239,6 +239,26 @@ fn what_loses_its_meaning_is_told() {
         verdicts(|c| c["HostConfig"]["Sysctls"] = json!({"net.core.somaxconn": "1"})),
         [Verdict::SysctlToProbe]
     );
+    let tuner = workload("web", |c| {
+        c["HostConfig"]["Sysctls"] = json!({"net.core.somaxconn": "1", "kernel.msgmax": "1"})
+    });
+    let tried = Facts {
+        sysctls: BTreeMap::from([
+            (
+                "net.core.somaxconn".to_owned(),
+                Some("no such file".to_owned()),
+            ),
+            ("kernel.msgmax".to_owned(), None),
+        ]),
+        ..Facts::default()
+    };
+    let tuners = [tuner];
+    let found = findings(&tuners, &tried, &uids());
+    let [(_, findings)] = &found[..] else {
+        panic!()
+    };
+    let [refused] = &findings[..] else { panic!() };
+    assert!(refused.verdict.stands_in_the_way() && refused.reason.contains("no such file"));
     let tty = workload("web", |c| {
         c["HostConfig"]["Devices"] = json!([{"PathOnHost": "/dev/ttyUSB0"}])
     });
@@ -268,6 +288,12 @@ fn what_a_stop_would_lose_is_told() {
         verdicts(|c| c["ExecIDs"] = json!(["1"])),
         [Verdict::ExecRunning]
     );
+    let step = |c: &mut Value| {
+        c["HostConfig"]["LogConfig"] = json!({"Type": "none"});
+        c["Config"]["Image"] = json!("sha256:12");
+    };
+    assert_eq!(verdicts(step), [Verdict::Building]);
+    assert!(Verdict::Building.stands_in_the_way());
     for status in ["paused", "restarting", "removing", "dead"] {
         let found = alone(|c| c["State"]["Status"] = json!(status));
         assert_eq!(found[0].verdict, Verdict::NotRunning);
