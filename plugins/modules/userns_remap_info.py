@@ -240,7 +240,9 @@ services:
   elements: dict
   contains: *workload
 masked:
-  description: Roots that hold an engine's data and are not in use, with what is in them.
+  description:
+    - Roots that hold an engine's data and are not in use, with what is in them.
+    - One that O(bulkhead.hosts.userns_remap#module:carry_over=copy) kept is not among them.
   returned: success
   type: list
   elements: dict
