@@ -250,6 +250,7 @@ masked:
     - Roots that hold an engine's data and are not in use, with what is in them. The plain root of an engine that was
       remapped by hand, stale C(<uid>.<gid>) directories, and what was set aside.
     - See O(bulkhead.hosts.userns_remap#module:masked_data) for what can be done with them.
+    - One that O(bulkhead.hosts.userns_remap#module:carry_over=copy) kept is not among them.
   returned: success
   type: list
   elements: dict

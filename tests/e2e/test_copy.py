@@ -60,7 +60,8 @@ def plain_root(machine):
     """The manifest of all that is plain in the data root, but for that directory itself."""
     found = machine.manifest(DATA_ROOT)
     beside = copy_of(machine).removeprefix(f"{DATA_ROOT}/")
-    return {path: entry for path, entry in found.items() if path not in (".", beside) and not path.startswith(f"{beside}/")}
+    return {path: entry for path, entry in found.items()
+            if path not in (".", beside) and not path.startswith(f"{beside}/")}
 
 
 def shifted(entries):
@@ -76,7 +77,8 @@ def test_layers_are_copied_while_all_runs_and_what_changes_meanwhile_is_carried(
     machine = small_host
     machine.holds = None
     machine.sh("mkdir /root/context; cd /root/context; for name in early late; do echo $name >$name; "
-               "printf 'FROM bulkhead/busybox\nCOPY %s /\n' $name >$name.df; done; docker build -qt early -f early.df .")
+               "printf 'FROM bulkhead/busybox\nCOPY %s /\n' $name >$name.df; done; "
+               "docker build -qt early -f early.df .")
     before = machine.inventory()
     pid = machine.dockerd_pid
     pause(machine, "applied:copy_layers")
@@ -146,7 +148,8 @@ def remapped_roots(machine):
 
 def only_plain(machine):
     """Neither a remapped root nor anything set aside is left, and the data root is as a plain engine's."""
-    return not remapped_roots(machine) and not machine.exists(ASIDE) and machine.said("stat", "-c", "%u:%g %a", DATA_ROOT) == "0:0 710"
+    return (not remapped_roots(machine) and not machine.exists(ASIDE)
+            and machine.said("stat", "-c", "%u:%g %a", DATA_ROOT) == "0:0 710")
 
 
 def test_new_data_is_discarded_only_when_asked_to(copied):

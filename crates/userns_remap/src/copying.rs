@@ -145,7 +145,11 @@ fn size_limits(observed: &Observed) -> Vec<String> {
         .filter(|text| text.contains("overlay2.size"))
         .map(|_| "the engine".to_owned());
     let limited = of_containers.chain(of_all);
-    limited.map(|whose| format!("{whose} limits the size of layers, which a copy does not carry; use carry_over=in_place")).collect()
+    limited
+        .map(|whose| {
+            format!("{whose} limits the size of layers, which a copy does not carry; use in_place")
+        })
+        .collect()
 }
 
 #[cfg(test)]
