@@ -6,7 +6,7 @@ import small
 from testbed import host
 
 # Out of everybody's reach, as what is shown with other owners has to be.
-APP = "/var/private/app"
+APP = "/var/app"
 SHIFTED, SHOWN, DEVICE, FILE = (f"{APP}/{name}" for name in ("shifted", "shown", "device", "secret"))
 BINDS = {SHIFTED: "shift", SHOWN: "idmap", DEVICE: {"strategy": "auto"}, FILE: "auto"}
 RUN = (f"docker run -d --name app --restart unless-stopped --stop-timeout 1 -v {SHIFTED}:/shifted -v {SHOWN}:/shown "
@@ -21,7 +21,7 @@ def app(small_host):
     """A plain engine with a container that has two binds, a single file and a volume with a device."""
     machine = small_host
     before = machine.before
-    machine.sh(f"mkdir -p -m 0700 {APP}; umask 077; echo word >{FILE}; mkdir {' '.join(TREES)}")
+    machine.sh(f"mkdir -m 0700 {APP}; umask 077; echo word >{FILE}; mkdir {' '.join(TREES)}")
     machine.sh("".join(f"cd {tree}; for id in {' '.join(map(str, IDS))}; do touch $id; chown $id:$id $id; done; "
                        for tree in TREES))
     machine.sh(f"docker volume create -o type=none -o o=bind -o device={DEVICE} appdevice; {RUN}")
