@@ -156,7 +156,7 @@ def test_refused_in_a_swarm(small_host, reads):
 
 
 @pytest.mark.parametrize("machine", [on(DEBIAN_13, name="containerd")], indirect=True)
-@refused("containerd's image store", ["the storage driver is overlayfs", "move to overlay2 first", "carry_over=none"])
+@refused("containerd's image store (Docker 26.1; 20.10 has none)", ["the storage driver is overlayfs", "move to overlay2 first", "carry_over=none"])
 def test_refused_on_the_image_store_of_containerd(small_host, reads):
     machine = small_host
     with obstacle(machine, f"echo '{{\"features\": {{\"containerd-snapshotter\": true}}}}' >{CONFIG}; "
