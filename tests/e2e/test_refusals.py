@@ -166,12 +166,17 @@ def test_refused_on_the_image_store_of_containerd(small_host, reads):
 
 
 def is_refused_and_runs_on(machine, words):
-    before = machine.inventory(), machine.dockerd_pid
+    before = starts(machine)
     result = machine.remap(state="enabled")
     assert result.get("failed") and not result.get("changed"), result
     assert [word for word in words if word not in result["msg"]] == [], result["msg"]
-    assert (machine.inventory(), machine.dockerd_pid) == before
+    assert starts(machine) == before
     assert machine.leftovers() == []
+
+
+def starts(machine):
+    """Of the engine, and when the containers were started."""
+    return machine.dockerd_pid, {name: entry["State"]["StartedAt"] for name, entry in machine.containers().items()}
 
 
 @pytest.mark.parametrize("name", ["a privileged container", "a container on the host's network"])
