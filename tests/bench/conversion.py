@@ -180,8 +180,8 @@ def report(runs, left, version):
 
 Written by `{shlex.join(["make", "bench-docker", *options()])}`; do not edit.
 
-- machine: {os.cpu_count()} × {processor()}, {memory} GiB, Linux {os.uname().release}; load {os.getloadavg()[0]:.1f} at
-  the end; host {IMAGE}, Docker {version}
+- machine: {os.cpu_count()} × {processor()}, {memory} GiB, Linux {os.uname().release}; load
+  {os.getloadavg()[0]:.1f} at the end; host {IMAGE}, Docker {version}
 - the host: {sum(map(len, big.running()))} of 40 containers running, all with a restart policy, 10 networks, 30
   volumes, {FILES:,} files. It is made anew before each run; rounds interleave; medians of {ROUNDS}.
 - "Down" is for how long fewer containers ran than before, looked at from beside every 20 ms; "total" is from the first
@@ -190,7 +190,10 @@ Written by `{shlex.join(["make", "bench-docker", *options()])}`; do not edit.
 - After each run the manifest of all named volumes was compared, and a container wrote its own and read it. In place the
   containers, their own layers, anonymous volumes and logs are the same, too. By hand they are new ones: what was in
   them is gone.
-- The earlier guide as it was written (daemon.json, restart) is not timed. The engine then has {left}.
+- A restart leaves containers down that join another's network (on Docker 20.10): they are started after it, and are
+  down until then.
+- The earlier guide as it was written (daemon.json, restart) is not timed: the engine then has
+  {left}.
 
 | | down, s | least – most | × restart | total, s | written, MiB | runs |
 |---|--:|--:|--:|--:|--:|--:|"""]
