@@ -51,7 +51,7 @@ def options(entry):
 
 
 def test_every_variable_reaches_the_module_as_the_option_of_its_name(stage):
-    asked = given(stage, subid_start=300000, bind_mounts=BINDS, host_mode=['vpn'], other_bind_mounts='auto')
+    asked = given(stage, subid_start=300000, subid_count=65536, bind_mounts=BINDS, host_mode=['vpn'], other_bind_mounts='auto')
     assert set(asked) == options('main') | {'state'}
     assert (asked['state'], asked['subid_start'], asked['host_mode']) == ('enabled', 300000, ['vpn'])
     assert (asked['bind_mounts'], asked['other_bind_mounts']) == (BINDS, 'auto')
@@ -59,11 +59,11 @@ def test_every_variable_reaches_the_module_as_the_option_of_its_name(stage):
 
 def test_what_is_unset_is_left_to_the_module(stage):
     asked = given(stage)
-    assert set(asked) == options('main') - {'subid_start'} | {'state'}
+    assert set(asked) == options('main') - {'subid_start', 'subid_count'} | {'state'}
     assert (asked['bind_mounts'], asked['other_bind_mounts']) == ({}, 'warn')
 
 
 def test_the_way_back_asks_for_no_more_than_it_needs(stage):
-    asked = given(stage, 'rollback', timeout=600)
-    assert (asked['state'], asked['timeout']) == ('disabled', 600)
+    asked = given(stage, 'rollback', timeout=600, discard_new_data=True)
+    assert (asked['state'], asked['timeout'], asked['discard_new_data']) == ('disabled', 600, True)
     assert set(asked) < options('rollback') | {'state'}
