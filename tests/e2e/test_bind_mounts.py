@@ -98,7 +98,8 @@ def test_they_are_prepared_with_the_engine_and_given_back_with_what_was_written(
     assert seen(machine) == before
 
 
-@pytest.mark.parametrize("point", ["applied:shift_bind_mount", "applied:show_bind_mount"])
+@pytest.mark.parametrize("point", ["applied:shift_bind_mount", "applied:show_bind_mount"],
+                         ids=lambda point: f"both-{point}")
 def test_a_kill_is_undone_there_and_back(app, point):
     machine = app
     before = seen(machine)

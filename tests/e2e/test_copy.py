@@ -181,13 +181,16 @@ def test_discarding_is_refused_where_nothing_was_kept(remapped_host):
 
 
 # The wish, the point at which the change is cut off, and the state it ends in.
-KILLS = [
+KILLS_ON_BOTH = [
     (COPY, "done:copy_layers", "plain"),
     (COPY, "applied:copy_rest", "plain"),
+    (COPY, "done:use_copy", "plain"),
+    (BACK, "applied:set_aside", "remapped"),
+]
+KILLS = [
     (COPY, "done:release", "plain"),
     (COPY, "done:start_containers", "plain"),
     (COPY, "committed", "remapped"),
-    (BACK, "applied:set_aside", "remapped"),
     (BACK, "done:start_containers", "remapped"),
     (BACK, "committed", "plain"),
     (DISCARD, "applied:set_aside", "remapped"),
@@ -202,11 +205,15 @@ CRASHES = [
 ]
 
 
-def cases(points):
+def cases(points, on_both=()):
+    """Cases for one of the Debians in turn, and others for each."""
+    hosts = [((DEBIAN_12, DEBIAN_13)[number % 2], case) for number, case in enumerate(points)]
+    hosts += [(host, case) for case in on_both for host in (DEBIAN_12, DEBIAN_13)]
+
     def name(options, point):
         return f"{'discard' if 'discard_new_data' in options else options['state']}-{point}"
     return pytest.mark.parametrize(("machine", "options", "point", "world"), [
-        on((DEBIAN_12, DEBIAN_13)[number % 2], *case, name=name(*case[:2])) for number, case in enumerate(points)
+        on(host, *case, name=name(*case[:2])) for host, case in hosts
     ], indirect=["machine"])
 
 
@@ -233,14 +240,14 @@ def assert_ended_in(machine, options, world):
         succeeds(machine, options)
 
 
-@cases(KILLS)
+@cases(KILLS, KILLS_ON_BOTH)
 def test_a_killed_change_is_finished_or_undone(small_host, options, point, world):
     machine = small_host
     start_from(machine, options)
     assert machine.remap(fault=f"kill@{point}", **options) is None
     outcome = "finished" if point == "committed" else "undone"
     assert machine.recover() == f"an interrupted change was {outcome}"
-    set_aside = options == COPY and point in ("done:release", "done:start_containers")
+    set_aside = options == COPY and point in ("done:use_copy", "done:release", "done:start_containers")
     assert machine.exists(ASIDE) == set_aside
     assert_ended_in(machine, options, world)
 

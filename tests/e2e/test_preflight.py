@@ -5,6 +5,7 @@ import json
 import pytest
 
 import small
+from hosts import DEBIAN_13, on
 from machine import CONFIG, DATA_ROOT
 from testbed.base import wait_for
 
@@ -116,8 +117,9 @@ def test_what_a_guide_left_out_of_sight_is_adopted(machine, plain_inventory):
     assert json.loads(machine.read(CONFIG)) == {}
 
 
-@pytest.mark.parametrize("fault", ["fail@done:shift", "kill@done:move_root"])
-def test_an_adoption_that_fails_brings_back_what_was_set_aside(machine, plain_inventory, fault):
+@pytest.mark.parametrize("fault", ["fail@done:shift", "kill@done:set_root_aside"], ids=[
+    "fails", "enabled-done:set_root_aside"])
+def test_an_adoption_that_fails_or_is_killed_brings_back_what_was_set_aside(machine, plain_inventory, fault):
     before = machine.inventory()
     owners = machine.said("find", DATA_ROOT, "-maxdepth", "2", "-printf", "%p %U:%G %m\n")
     result = machine.remap(state="enabled", masked_data="adopt", fault=fault)
@@ -210,6 +212,24 @@ def test_compose_services_lose_what_the_kernel_refuses_and_get_it_back(small_hos
     assert machine.docker("exec", "tuned", "cat", f"/proc/sys/{REFUSED.replace('.', '/')}") == "61"
 
 
+@pytest.mark.parametrize(("machine", "state"), [on(DEBIAN_13, state, name=f"{state}-done:set_sysctls")
+                                                for state in ("enabled", "disabled")], indirect=["machine"])
+def test_a_killed_change_of_kernel_parameters_is_undone(small_host, state):
+    machine = small_host
+    machine.holds = None
+    machine.write("/opt/tuned/docker-compose.yml", TUNED)
+    machine.sh("cd /opt/tuned; docker compose up -d")
+    options = {"compose_projects": ["/opt/tuned"]}
+    if state == "disabled":
+        succeeds(machine, state="enabled", **options)
+        options = {}
+    before, sysctls = machine.inventory(), machine.docker("inspect", "-f", "{{json .HostConfig.Sysctls}}", "tuned")
+    assert machine.remap(state=state, fault="kill@done:set_sysctls", **options) is None
+    assert "undone" in machine.recover()
+    assert machine.inventory() == before
+    assert machine.docker("inspect", "-f", "{{json .HostConfig.Sysctls}}", "tuned") == sysctls
+
+
 # Builds
 
 
@@ -248,6 +268,18 @@ def host_with_jobs(small_host):
 
 def links(machine):
     return machine.said("find", DATA_ROOT, "-maxdepth", "1", "-type", "l", "-printf", "%f\n").split()
+
+
+@pytest.mark.parametrize("state", ["enabled", "disabled"], ids=lambda state: f"{state}-done:compat_links")
+def test_a_killed_change_of_links_is_undone(host_with_jobs, state):
+    machine = host_with_jobs
+    if state == "disabled":
+        succeeds(machine, state="enabled", compat_links=True)
+    before = sorted(links(machine))
+    assert machine.remap(state=state, compat_links=True, fault="kill@done:compat_links") is None
+    assert "undone" in machine.recover()
+    assert sorted(links(machine)) == before
+    small.assert_whole(machine, machine.before, "plain" if state == "enabled" else "remapped")
 
 
 def test_what_names_the_old_places_finds_the_data_by_links(host_with_jobs):

@@ -99,7 +99,9 @@ def mountpoint(name):
 
 def free_address():
     """An address on the bridge that no host has; fixed, so that it outlives reboots."""
-    taken = {address(name) for name in names()}
+    # Another session may take one down meanwhile.
+    found = [inspect(name) for name in names()]
+    taken = {address_of(container) for container in found if container}
     for candidate in list(engine.subnet().hosts())[9:]:
         if str(candidate) not in taken:
             return str(candidate)
@@ -107,7 +109,11 @@ def free_address():
 
 
 def address(name):
-    return inspect(name)["NetworkSettings"]["Networks"][engine.NETWORK]["IPAMConfig"]["IPv4Address"]
+    return address_of(inspect(name))
+
+
+def address_of(inspected):
+    return inspected["NetworkSettings"]["Networks"][engine.NETWORK]["IPAMConfig"]["IPv4Address"]
 
 
 def wait_booted(name):
