@@ -1,11 +1,12 @@
 //! What is planned for which host and wish.
 
 use super::*;
-use crate::masked::Masked;
-use crate::verdict::Source;
 use crate::{
+    args::{CarryOver, MaskedData},
+    masked::Masked,
     projects::ComposeProject,
     samples::{args, container, entry, plain, remapped},
+    verdict::Source,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
