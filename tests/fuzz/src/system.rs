@@ -111,7 +111,10 @@ pub fn compose(data: &[u8]) {
 /// A compose override: every line stays, in its order, and what says so already is left alone.
 pub fn compose_override(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let settings = [("web", config::Setting::HostMode), ("db", config::Setting::NoSysctls)];
+    let settings = [
+        ("web", config::Setting::HostMode),
+        ("db", config::Setting::NoSysctls),
+    ];
     let settings = settings.map(|(service, setting)| (service.to_owned(), setting));
     let Ok(Some(new)) = config::with_settings(Some(&text), &settings) else {
         return;
