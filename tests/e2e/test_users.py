@@ -214,8 +214,7 @@ LATE = """\
 ExecStartPre=/bin/sh -c 'grep -q ^dockremap:7000000: /etc/subuid || echo dockremap:7000000:9 >>/etc/subuid'
 """
 # Before the real one on the path of the module.
-QUICKER = """\
-#!/bin/sh
+QUICKER = """#!/bin/sh
 grep -q ^carol: /etc/subgid || echo carol:165600:9 >>/etc/subgid
 exec /usr/sbin/usermod "$@"
 """
