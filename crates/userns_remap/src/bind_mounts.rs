@@ -1,38 +1,18 @@
 //! The bind mounts of remapped containers: what was made of each, there and back. Pure.
 
-mod decide;
-
-pub use decide::decide;
+pub mod decide;
 
 use crate::{
     args::{Args, How, Others, Wish},
     device::{self, Device},
-    observe::Observed,
+    observed::Observed,
+    record::{BindMount, Prepared},
     step::{Direction, Step},
 };
 use host::docker::Volume;
 use idmap::IdMaps;
 use rechown::{OutsideLinks, Policy, Unknown};
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use trees::idmapped;
-
-/// One bind mount, or a volume with a device, and what was made of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BindMount {
-    /// Absolute, without symbolic links; the name of a volume or its device where that is no path of this host.
-    pub path: PathBuf,
-    pub prepared: Prepared,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Prepared {
-    /// With what was allowed.
-    Shift(Policy),
-    Idmap(idmapped::Record),
-    Leave,
-}
+use std::path::Path;
 
 /// What is to be prepared, or given back.
 #[derive(Debug, Clone)]

@@ -6,31 +6,18 @@ use crate::{
     layout::ASIDE,
     layout::Keep,
     loss::Lost,
-    observe::Observed,
-    order::start_order,
+    observed::Observed,
+    order::{idle, running},
     range::root_ids,
     record::Sysctls,
-    step::{Configure, Direction, Inventory, Running, Step},
+    step::{Carry, Configure, Direction, Inventory, Running, Step},
 };
-use host::docker::{Container, Network};
+use host::docker::Network;
 use idmap::IdMaps;
 use std::{
     iter,
     path::{Path, PathBuf},
 };
-
-/// What becomes of the data of the root in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carry {
-    /// Renamed into the other root, and shifted there.
-    Move,
-    /// Copied into the other root and shifted there; the first stays for the way back.
-    Copy,
-    /// Deleted: the other root was kept, and is used as it is.
-    FallBack,
-    /// Left behind.
-    Nothing,
-}
 
 /// One direction of the change.
 pub struct Change<'a> {
@@ -305,20 +292,4 @@ fn inventory(observed: &Observed) -> Inventory {
         &observed.networks,
         &observed.volumes,
     )
-}
-
-/// Those that run, in the order of their start.
-pub fn running(containers: &[Container]) -> Vec<Running> {
-    start_order(containers)
-        .into_iter()
-        .map(Running::of)
-        .collect()
-}
-
-/// The ids of those that do not.
-pub fn idle(containers: &[Container]) -> Vec<String> {
-    let idle = containers
-        .iter()
-        .filter(|container| container.state.status != "running");
-    idle.map(|container| container.id.clone()).collect()
 }

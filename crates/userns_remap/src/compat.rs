@@ -2,7 +2,7 @@
 
 use crate::{
     layout::{self, KNOWN},
-    observe::{Entry, Observed},
+    observed::{Entry, Observed},
     references::{self, Reference},
 };
 use anyhow::{Context, Result};

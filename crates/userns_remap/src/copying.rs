@@ -3,7 +3,7 @@
 use crate::{
     args::{Args, CarryOver, State},
     kept, layout,
-    observe::Observed,
+    observed::{Observed, Space},
 };
 use anyhow::{Context, Result};
 use host::command::run;
@@ -13,23 +13,6 @@ use std::{fs::File, io::Write, path::Path, time::Duration};
 /// What a file of its own costs where its content is shared: an inode, a name, the list of its extents. An estimate on
 /// the safe side for XFS (inodes of 512 bytes) and btrfs (which copies what is small enough to lie in its trees).
 const BYTES_A_REFLINK: u64 = 4096;
-
-/// What a copy takes, and what there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Space {
-    /// On disk, of everything that is to be copied, holes and further names of a file not counted.
-    pub bytes: u64,
-    /// Files, directories and all else.
-    pub entries: u64,
-    /// What the file system has left for everybody: containers run without root's reserve afterwards.
-    pub free_bytes: u64,
-    /// The same of inodes; `None` where the file system makes them as it needs them.
-    pub free_entries: Option<u64>,
-    /// Files can share their blocks.
-    pub reflinks: bool,
-    /// Others' `cp` leaves out what overlay2 needs.
-    pub has_gnu_cp: bool,
-}
 
 impl Space {
     /// What has to be free.

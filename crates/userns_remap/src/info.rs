@@ -2,8 +2,8 @@
 
 use crate::{
     args::{self, Args, CarryOver, MaskedData, Others, State},
-    compat, config, facts, layout,
-    observe::{self, Observed},
+    compat, config, facts, layout, observe,
+    observed::{Entry, Observed},
     plan, present, range,
     references::{self, Reference},
     remap, validate,
@@ -193,7 +193,7 @@ fn references(observed: &Observed, config: &Path) -> Value {
 /// Roots that hold an engine's data and are not in use.
 fn masked(observed: &Observed) -> Value {
     let in_use = observed.engine_root();
-    let names = |entries: &[observe::Entry]| -> Vec<String> {
+    let names = |entries: &[Entry]| -> Vec<String> {
         let filled = entries
             .iter()
             .filter(|entry| !entry.empty && !layout::is_beside(&entry.name));

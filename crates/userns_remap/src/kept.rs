@@ -1,11 +1,11 @@
 //! The plain root that a copy keeps: what is known of it, and what `disabled` makes of it.
 
 use crate::{
-    change::{Carry, idle, running},
     layout::{self, ASIDE},
-    observe::Observed,
+    observed::Observed,
+    order::{idle, running},
     record::{Kept, Record},
-    step::{Inventory, Running},
+    step::{Carry, Inventory, Running},
 };
 use anyhow::Result;
 use std::path::Path;

@@ -10,6 +10,7 @@ mod compat;
 mod conditions;
 mod config;
 mod copying;
+mod data_root;
 mod device;
 mod facts;
 #[cfg(feature = "fuzzing")]
@@ -22,6 +23,7 @@ mod layout;
 mod loss;
 mod masked;
 mod observe;
+mod observed;
 mod order;
 mod overlay;
 mod overrides;

@@ -1,6 +1,6 @@
 //! What a stop deletes because the operator allows it. Pure.
 
-use crate::observe::Observed;
+use crate::observed::Observed;
 use host::docker::Container;
 use serde::Serialize;
 

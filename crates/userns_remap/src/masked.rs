@@ -2,8 +2,8 @@
 //! from the disk, and shown as the plain engine would show it.
 
 use crate::{
-    facts, layout,
-    observe::{self, Entry, Observed},
+    data_root, facts, layout,
+    observed::{Entry, Masked, Observed},
     refuse,
     verdict::Facts,
     workload::Workload,
@@ -19,20 +19,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-
-/// What the plain root holds while the engine runs remapped.
-#[derive(Clone)]
-pub struct Masked {
-    pub containers: Vec<Container>,
-    /// By id.
-    pub images: Vec<String>,
-    pub volumes: Vec<Volume>,
-    plugins: Vec<String>,
-    in_swarm: bool,
-    irregular: Vec<(PathBuf, &'static str)>,
-    layers: BTreeMap<String, String>,
-    facts: Facts,
-}
 
 /// What is masked in the plain root; `None` where that holds no container, image or volume.
 pub fn read(data_root: &Path, root: &[Entry]) -> Result<Option<Masked>> {
@@ -52,8 +38,8 @@ pub fn read(data_root: &Path, root: &[Entry]) -> Result<Option<Masked>> {
         in_swarm: root
             .iter()
             .any(|entry| entry.name == "swarm" && !entry.empty),
-        irregular: observe::irregular(data_root)?,
-        layers: observe::layers(data_root, &containers),
+        irregular: data_root::irregular(data_root)?,
+        layers: data_root::layers(data_root, &containers),
         facts: facts::gather(&workloads, &containers, data_root)?,
         containers,
     }))

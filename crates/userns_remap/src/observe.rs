@@ -1,34 +1,30 @@
 //! What is there. Reads the host and changes nothing.
 
-mod root;
 mod trees;
 
+pub use self::trees::survey as survey_bind_mounts;
+use self::trees::{named, paths};
 use crate::{
     args::Args,
-    compat,
-    conditions::{self, Conditions},
-    config,
-    copying::{self, Space},
-    facts, kept, layout,
-    masked::{self, Masked},
-    projects::{self, ComposeProject},
-    range,
-    record::{Record, Sysctls},
-    references::{self, Reference},
-    step::Inventory,
+    compat, conditions, config, copying,
+    data_root::{closed, entries, free_bytes, irregular, layers, remapped_roots, split_root},
+    facts, kept, layout, masked,
+    observed::{Ids, Observed, workloads},
+    projects, range,
+    record::Record,
+    references,
     users::Setting,
     verdict::{Facts, Place},
-    workload::Workload,
 };
 use anyhow::{Context, Result};
 use host::{
-    accounts::{self, Account, Kind},
-    docker::{self, Container, Info, Network, Volume},
+    accounts::{self, Kind},
+    docker::{self, Container},
     files,
     login_defs::SubidRules,
     process, systemd, user_namespace,
 };
-use idmap::{IdMaps, subid::Subids};
+use idmap::IdMaps;
 use rechown::{Policy, Survey};
 use std::{
     collections::BTreeMap,
@@ -38,145 +34,6 @@ use std::{
 
 /// The engine's feature that keeps images in containerd rather than in the data root.
 const CONTAINERD_STORE: &str = "containerd-snapshotter";
-use self::{
-    root::{closed, entries, free_bytes, remapped_roots, split_root},
-    trees::{named, paths, workloads},
-};
-pub use self::{
-    root::{irregular, layers},
-    trees::{Tree, survey as survey_bind_mounts},
-};
-
-/// The host as plan sees it.
-#[derive(Clone)]
-pub struct Observed {
-    pub info: Info,
-    /// The configured data root: what holds the `<uid>.<gid>` directory under remap.
-    pub data_root: PathBuf,
-    /// Host uid and gid of container root, when the engine runs remapped.
-    pub remapped: Option<(u32, u32)>,
-    pub containers: Vec<Container>,
-    pub images: Vec<String>,
-    pub networks: Vec<Network>,
-    pub volumes: Vec<Volume>,
-    pub plugins: Vec<String>,
-    /// Which of the engine's units are active.
-    pub active_units: Vec<String>,
-    /// Other active units that stop when the engine does, and the commands they run then.
-    pub dependents: Vec<(String, String)>,
-    /// The running dockerd's command line.
-    pub flags: Vec<String>,
-    pub config: Option<String>,
-    /// `userns-remap` in the configuration file.
-    pub configured: Option<String>,
-    /// The configuration file or the command line asks for containerd's image store.
-    pub wants_containerd_store: bool,
-    /// Of the account that is wanted.
-    pub ids: Ids,
-    /// Of the one that the engine uses, when it runs remapped.
-    pub in_use: Option<Ids>,
-    /// The maps by which a remapped container runs.
-    pub container_maps: Option<IdMaps>,
-    /// The entries of the data root itself and, by name, of each `<uid>.<gid>` directory in it, in use, stale or set
-    /// aside.
-    pub root: Vec<Entry>,
-    pub remapped_roots: BTreeMap<String, Vec<Entry>>,
-    /// Symbolic links and mounts where plain directories have to be, and what each is.
-    pub irregular: Vec<(PathBuf, &'static str)>,
-    /// Directories above the data root that container ids could not pass.
-    pub closed: Vec<PathBuf>,
-    /// The writable layer (a name in `overlay2/`) of each container, by container id.
-    pub layers: BTreeMap<String, String>,
-    /// The processes of steps that BuildKit runs.
-    pub builds: Vec<u32>,
-    /// What the containers mount and hold.
-    pub facts: Facts,
-    /// What is at the paths that are mounted or named, by path as written; what is missing does not exist.
-    pub trees: BTreeMap<PathBuf, Tree>,
-    /// Everybody's home directory.
-    pub homes: Vec<PathBuf>,
-    /// What an earlier `enabled` left for the way back.
-    pub record: Option<Record>,
-    /// What the plain root holds while the engine runs remapped.
-    pub masked: Option<Masked>,
-    /// What on the host points into the data root, where that is asked for.
-    pub references: Vec<Reference>,
-    /// The links at the old places that an earlier run made: names in the data root.
-    pub compat_links: Vec<String>,
-    /// The compose projects that the operator names.
-    pub projects: Vec<ComposeProject>,
-    /// The override files that an earlier `enabled` wrote, as they are now.
-    pub overrides: BTreeMap<PathBuf, Option<String>>,
-    /// What the data root's file system has left for root.
-    pub free_bytes: u64,
-    /// What a copy of the data root takes, where one is asked for.
-    pub copy: Option<Space>,
-    /// What the root has that an earlier `enabled` kept, as far as directories tell: no networks.
-    pub in_kept_root: Inventory,
-    /// What the host itself is like.
-    pub conditions: Conditions,
-}
-
-/// One entry of a data root.
-#[derive(Clone)]
-pub struct Entry {
-    pub name: String,
-    pub empty: bool,
-}
-
-/// An account whose subordinate ids are (to be) used, and everybody's ranges.
-#[derive(Clone)]
-pub struct Ids {
-    /// The account's name, whether it exists or not.
-    pub name: String,
-    pub account: Option<Account>,
-    /// There is the group that the engine looks for.
-    pub has_group: bool,
-    /// Where the host wants new ranges.
-    pub rules: SubidRules,
-    pub subuid: Subids,
-    pub subgid: Subids,
-    /// Every uid and gid that belongs to an account or a group.
-    pub taken: Vec<u32>,
-}
-
-impl Observed {
-    /// As if these containers stayed in the host's user namespace already.
-    pub fn with_host_mode(&self, ids: &[String]) -> Self {
-        let mut observed = self.clone();
-        for container in observed
-            .containers
-            .iter_mut()
-            .filter(|container| ids.contains(&container.id))
-        {
-            "host".clone_into(&mut container.host_config.userns_mode);
-        }
-        observed
-    }
-
-    /// As if these containers set no kernel parameters.
-    pub fn without_sysctls(&self, of: &[Sysctls]) -> Self {
-        let mut observed = self.clone();
-        for container in &mut observed.containers {
-            if of.iter().any(|of| of.container == container.id) {
-                container.host_config.sysctls = None;
-            }
-        }
-        observed
-    }
-
-    pub fn workloads(&self) -> Vec<Workload> {
-        workloads(&self.containers, &self.volumes)
-    }
-
-    /// The data root in use now.
-    pub fn engine_root(&self) -> PathBuf {
-        match self.remapped {
-            Some((uid, gid)) => self.data_root.join(format!("{uid}.{gid}")),
-            None => self.data_root.clone(),
-        }
-    }
-}
 
 pub fn host(args: &Args) -> Result<Observed> {
     let info = docker::info().context("no Docker engine answers on this host")?;

@@ -1,5 +1,6 @@
 //! In which order containers are started, and in reverse stopped. Pure.
 
+use crate::step::Running;
 use host::docker::Container;
 use std::collections::BTreeMap;
 
@@ -16,6 +17,22 @@ pub fn start_order(containers: &[Container]) -> Vec<(usize, &Container)> {
         .collect();
     order.sort_by_key(|(level, _)| *level);
     order
+}
+
+/// Those that run, in the order of their start.
+pub fn running(containers: &[Container]) -> Vec<Running> {
+    start_order(containers)
+        .into_iter()
+        .map(Running::of)
+        .collect()
+}
+
+/// The ids of those that do not.
+pub fn idle(containers: &[Container]) -> Vec<String> {
+    let idle = containers
+        .iter()
+        .filter(|container| container.state.status != "running");
+    idle.map(|container| container.id.clone()).collect()
 }
 
 fn level<'c>(

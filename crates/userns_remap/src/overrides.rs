@@ -2,7 +2,7 @@
 //! override files become and what they were again. Pure.
 
 use crate::{
-    observe::Observed,
+    observed::Observed,
     overlay::{self, Setting},
     projects::ComposeProject,
     record::{Override, Sysctls},

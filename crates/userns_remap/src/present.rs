@@ -3,9 +3,9 @@
 use crate::{
     apply::Context,
     args::{Args, State},
-    bind_mounts::BindMount,
-    observe::Observed,
+    observed::Observed,
     plan::Plan,
+    record::BindMount,
     step::Step,
 };
 use ansible_module::{Diff, Outcome};

@@ -1,6 +1,6 @@
 //! Which subordinate ids the remapped containers get. Pure.
 
-use crate::{args::Args, observe::Ids};
+use crate::{args::Args, observed::Ids};
 use anyhow::{Context, Result, bail, ensure};
 use host::accounts::Kind;
 use idmap::{

@@ -1,15 +1,17 @@
 //! What `enabled` leaves behind for the way back: the configuration file as it was, byte for byte, and which
 //! containers it set to stay in the host's user namespace.
 
-use crate::{bind_mounts::BindMount, paths::STATE};
+use crate::paths::STATE;
 use anyhow::{Context, Result};
 use host::files;
 use idmap::IdMaps;
+use rechown::Policy;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
+use trees::idmapped;
 
 /// What `enabled` changed beside the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,23 @@ pub struct Sysctls {
     pub container: String,
     /// By name.
     pub values: BTreeMap<String, String>,
+}
+
+/// One bind mount, or a volume with a device, and what was made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindMount {
+    /// Absolute, without symbolic links; the name of a volume or its device where that is no path of this host.
+    pub path: PathBuf,
+    pub prepared: Prepared,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prepared {
+    /// With what was allowed.
+    Shift(Policy),
+    Idmap(idmapped::Record),
+    Leave,
 }
 
 /// One compose override.

@@ -4,7 +4,7 @@
 use crate::{
     device,
     layout::{self, KNOWN, Keep},
-    observe::{Entry, Observed},
+    observed::{Entry, Observed},
 };
 use host::docker::Container;
 use std::{collections::BTreeSet, path::Path};

@@ -5,6 +5,7 @@ use crate::{
     args::{self, Args},
     facts,
     observe::{self, Surveys},
+    observed::Observed,
     paths::{IN_PROGRESS, STATE},
     plan::{self, Plan},
     present, validate,
@@ -173,7 +174,7 @@ fn change(
 }
 
 /// Observes, plans, and refuses what has to be refused.
-fn prepare(args: &Args) -> Result<(observe::Observed, Plan)> {
+fn prepare(args: &Args) -> Result<(Observed, Plan)> {
     let observed = observe::host(args)?;
     let stamp = host::command::run(["date", "+%Y-%m-%d@%H:%M:%S"]).stdout()?;
     let mut plan = plan::plan(args, &observed, stamp.trim())?;

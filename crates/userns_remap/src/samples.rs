@@ -3,7 +3,7 @@
 use crate::{
     args::{Args, CarryOver, MaskedData, Others, State},
     conditions::Conditions,
-    observe::{Entry, Ids, Observed},
+    observed::{Entry, Ids, Observed},
     step::Inventory,
     verdict::Facts,
 };

@@ -141,6 +141,19 @@ pub enum Step {
     },
 }
 
+/// What becomes of the data of the root in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// Renamed into the other root, and shifted there.
+    Move,
+    /// Copied into the other root and shifted there; the first stays for the way back.
+    Copy,
+    /// Deleted: the other root was kept, and is used as it is.
+    FallBack,
+    /// Left behind.
+    Nothing,
+}
+
 /// Which way owners go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {

@@ -1,7 +1,7 @@
 //! Whose subordinate ids are wanted, as dockerd reads it (moby's daemon/daemon_unix.go, `parseRemappedRoot`, the same
 //! in 20.10, 26.1 and 29). Pure.
 
-use crate::{observe::Ids, range};
+use crate::{observed::Ids, range};
 
 /// What Docker calls its own account.
 const DOCKREMAP: &str = "dockremap";

@@ -3,7 +3,7 @@
 
 use crate::{
     config,
-    observe::Observed,
+    observed::Observed,
     step::{Configure, Step},
 };
 use anyhow::{Context, Result};

@@ -2,7 +2,7 @@
 //! rest once nothing runs. The plain root is only read.
 
 use crate::{
-    apply::{Context, aside, convert, engine},
+    apply::{aside, context::Context, convert, engine},
     layout::{self, Keep},
     step::Direction,
 };

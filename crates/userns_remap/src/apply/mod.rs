@@ -5,72 +5,26 @@ mod aside;
 mod bind_mounts;
 mod configure;
 mod containers;
+mod context;
 mod convert;
 mod copy;
 mod downtime;
 mod engine;
 mod overrides;
 
+pub use context::Context;
+
 use crate::{
     compat, guard,
     paths::{IN_PROGRESS, STATE},
-    step::{Inventory, Step},
+    step::Step,
 };
 use anyhow::{Context as _, Result, ensure};
-use downtime::Downtime;
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::Path, sync::atomic::Ordering};
 use transaction::{Recovery, Store, Undone};
 
 /// The kind of our transactions.
 const KIND: &str = "userns_remap";
-
-/// What the steps of one run share, and what they learned.
-pub struct Context {
-    /// This early in the boot no unit can be started.
-    pub boot: bool,
-    pub timeout: Duration,
-    /// Set when the user wants it to end: the change is then taken back.
-    pub interrupted: Arc<AtomicBool>,
-    pub warnings: Vec<String>,
-    /// The step that is being taken, forward or back.
-    pub step: Arc<Mutex<&'static str>>,
-    pub shifted: Option<rechown::Report>,
-    pub restarted: Vec<String>,
-    /// The layers that are in the copy, and shifted, while all runs.
-    copied_layers: Option<BTreeSet<String>>,
-    /// What the engine had right before it was stopped, where that is some time after it was looked at.
-    inventory: Option<Inventory>,
-    pub downtime: Downtime,
-}
-
-impl Context {
-    pub fn new(boot: bool, timeout: Duration) -> Context {
-        Context {
-            boot,
-            timeout,
-            interrupted: Arc::default(),
-            warnings: vec![],
-            step: Arc::new(Mutex::new("look")),
-            shifted: None,
-            restarted: vec![],
-            copied_layers: None,
-            inventory: None,
-            downtime: Downtime::default(),
-        }
-    }
-
-    fn takes(&self, step: &Step) {
-        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step.name();
-    }
-}
 
 impl transaction::Step for Step {
     type Context = Context;

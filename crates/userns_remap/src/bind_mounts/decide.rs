@@ -1,10 +1,11 @@
 //! How each bind mount is prepared for remapped containers, and what cannot be. Pure.
 
-use super::{BindMount, Prepared, left};
+use super::left;
 use crate::{
     args::{Args, How, Others, Wish},
     device::{self, Device},
-    observe::{Observed, Tree},
+    observed::{Observed, Tree},
+    record::{BindMount, Prepared},
     verdict::{self, Finding, Strategy, Verdict},
     workload::{MountKind, Workload},
 };

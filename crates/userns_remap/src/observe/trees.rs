@@ -2,48 +2,22 @@
 
 use crate::{
     args::{Args, OrKeep},
-    bind_mounts::{Binds, Prepared},
+    bind_mounts::Binds,
     device::{self, Device},
+    observed::Tree,
     plan::Plan,
-    record::Record,
+    record::{Prepared, Record},
     step::Direction,
     workload::{Mount, MountKind, Workload},
 };
 use anyhow::Result;
-use host::{
-    docker::{Container, Volume},
-    mounts,
-};
+use host::{docker::Volume, mounts};
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 use trees::{idmapped, records};
-
-/// What a path leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
-    /// Absolute, without symbolic links.
-    pub path: PathBuf,
-    pub is_directory: bool,
-    /// What `volume_rechown`, or somebody else's idmapped mount, has made of it already.
-    pub done: Option<&'static str>,
-}
-
-/// A volume whose device is a directory of the host is as good as a bind mount of that.
-pub fn workloads(containers: &[Container], volumes: &[Volume]) -> Vec<Workload> {
-    let mut workloads: Vec<_> = containers.iter().map(Workload::of_container).collect();
-    let mounts = (workloads.iter_mut()).flat_map(|workload| &mut workload.mounts);
-    for mount in mounts.filter(|mount| mount.kind == MountKind::Volume) {
-        let volume = volumes.iter().find(|volume| volume.name == mount.source);
-        if let Some(Device::Bind(path)) = volume.and_then(device::of) {
-            mount.kind = MountKind::Bind;
-            mount.source = path.to_string_lossy().into_owned();
-        }
-    }
-    workloads
-}
 
 /// The paths that the operator names, as if something mounted them.
 pub fn named(args: &Args) -> Workload {

@@ -1,14 +1,17 @@
 //! The way back to an engine that runs plain. Pure.
 
-use super::{Plan, configure, layout_root, left_behind, reassign, unconfigured};
+use super::{
+    draft::{Plan, configure, layout_root, left_behind, unconfigured},
+    reassign,
+};
 use crate::{
     args::{Args, CarryOver, Others},
     bind_mounts::{self, Binds},
-    change::{Carry, Change},
+    change::Change,
     kept, layout, loss,
-    observe::Observed,
+    observed::Observed,
     overrides, refuse,
-    step::{Direction, Step},
+    step::{Carry, Direction, Step},
 };
 use anyhow::Result;
 use idmap::IdMaps;

@@ -1,18 +1,17 @@
 //! The way there: on an engine that runs plain, or that was remapped by hand over data that is to be adopted. Pure.
 
-use super::{Plan, account_step, configure, layout_root, left_behind, named, unconfigured};
+use super::draft::{Plan, account_step, configure, layout_root, left_behind, named, unconfigured};
 use crate::{
     args::{Args, CarryOver, MaskedData},
-    bind_mounts::{self, Binds},
-    change::{Carry, Change},
-    compat, config, copying, loss,
-    masked::{self, Masked},
-    observe::Observed,
+    bind_mounts::{self, Binds, decide::decide},
+    change::Change,
+    compat, config, copying, loss, masked,
+    observed::{Masked, Observed},
     overrides,
     range::Choice,
     record::{Kept, Override, Record, Sysctls},
     refuse,
-    step::{Direction, Step},
+    step::{Carry, Direction, Step},
     users, verdict,
 };
 use anyhow::Result;
@@ -162,7 +161,7 @@ impl Plan {
             others.retain(|workload| workloads.iter().all(|other| other.id != workload.id));
             self.take_stops(&others, now);
         }
-        let decided = bind_mounts::decide(args, observed, &workloads, maps, &mut found);
+        let decided = decide(args, observed, &workloads, maps, &mut found);
         self.refusals.extend(decided.refusals);
         self.warnings.extend(decided.warnings);
         found

@@ -1,17 +1,16 @@
 //! From one range to another, on an engine that runs remapped. Pure.
 
-use super::{Choice, Plan, account_step, configure, layout_root, left_behind, named, unconfigured};
+use super::draft::{Plan, account_step, configure, layout_root, left_behind, named, unconfigured};
 use crate::{
     args::{Args, CarryOver, MaskedData},
     bind_mounts,
-    change::{Carry, Change, moved},
+    change::{Change, moved},
     compat, config, loss,
-    masked::Masked,
-    observe::Observed,
-    range,
+    observed::{Masked, Observed},
+    range::{self, Choice},
     record::Record,
     refuse,
-    step::{Direction, Step},
+    step::{Carry, Direction, Step},
     users, verdict,
 };
 use anyhow::{Result, bail, ensure};

@@ -3,13 +3,16 @@
 use super::*;
 use crate::{
     args::{CarryOver, MaskedData},
-    masked::Masked,
+    observed::Masked,
     projects::ComposeProject,
+    record::Record,
     samples::{args, container, entry, plain, remapped},
+    step::{Configure, Step},
     verdict::Source,
+    workload::Workload,
 };
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 pub const STAMP: &str = "2026-01-02@03:04:05";
 

@@ -3,9 +3,8 @@
 use super::*;
 use crate::{
     args::State,
-    bind_mounts::{BindMount, Prepared},
     plan::{plan, tests::STAMP},
-    record::Kept,
+    record::{BindMount, Kept, Prepared},
     samples::{args, container, entry, ids, remapped},
 };
 use host::accounts::Account;
@@ -19,7 +18,7 @@ const B: &str = "/var/lib/docker/400000.500000";
 /// The engine runs as dockremap; wanted is an account with two ranges of user ids and another of group ids.
 fn to_shop() -> (Args, Observed) {
     let mut observed = remapped();
-    observed.ids = crate::observe::Ids {
+    observed.ids = crate::observed::Ids {
         name: "shop".to_owned(),
         account: Some(Account {
             name: "shop".to_owned(),

@@ -1,7 +1,9 @@
 //! The data root as it lies on the disk.
 
-use super::Entry;
-use crate::layout::{self, KNOWN};
+use crate::{
+    layout::{self, KNOWN},
+    observed::Entry,
+};
 use anyhow::{Context, Result};
 use host::{
     docker::{Container, Info},
