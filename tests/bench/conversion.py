@@ -66,8 +66,10 @@ def by_hand():
 
 
 RESTART, IN_PLACE, BY_HAND = "`systemctl restart docker`, and no more", "in place, ours", "by hand, done right"
+COPY = "copied, ours: the old root is kept"
 # way → what it does, and where its volumes' owners begin afterwards; one more way is one more line
-WAYS = {RESTART: (restart, 0), IN_PLACE: (in_place, START), BY_HAND: (by_hand, START)}
+WAYS = {RESTART: (restart, 0), IN_PLACE: (in_place, START),
+        COPY: (lambda: in_place(carry_over="copy"), START), BY_HAND: (by_hand, START)}
 
 
 def main():
