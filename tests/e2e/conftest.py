@@ -26,7 +26,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With pytest-xdist, `-n 2` runs the Debians side by side: one worker to a host."""
+    """With pytest-xdist, `-n 3` runs the Debians side by side: one worker to a host."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByHost(LoadScopeScheduling):

@@ -20,7 +20,7 @@ def mounted(name, point, kind, megabytes):
     try:
         # A host may not open devices of the machine itself.
         run("nsenter", "--mount", "--target", host.inspect(name)["State"]["Pid"], "sh", "-euc",
-            f"rm -f /dev/disk; mknod -m 600 /dev/disk b 7 {number}; mkdir -p {point}; mount /dev/disk {point}")
+            f"rm -f /dev/disk; umask 077; mknod /dev/disk b 7 {number}; mkdir -p {point}; mount /dev/disk {point}")
         try:
             yield
         finally:

@@ -58,7 +58,7 @@ def pytest(path, *options, minutes=15, environment=None):
 
 RUST_TESTS = lines(r"^test result: \w+\. (\d+) passed; (\d+) failed")
 # One worker to a host.
-HOSTS_SIDE_BY_SIDE = ("-n", "2")
+HOSTS_SIDE_BY_SIDE = ("-n", "3")
 SUITES = {
     "lint": Suite(["make", "-s", "lint"], whole),
     "cargo": Suite(["cargo", "test", "--workspace", "--no-fail-fast"], RUST_TESTS),
@@ -69,7 +69,7 @@ SUITES = {
     "shift": pytest("tests/shift", "-o", "junit_family=legacy"),
     "molecule-default": Suite(["molecule", "test"], whole),
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
-    "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=25),
+    "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=45),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
 # What a short run only samples.

@@ -131,9 +131,14 @@ pub fn restart(units: &[String], timeout: Duration) -> Result<()> {
 fn bring_up(units: &[String], timeout: Duration) -> Result<PathBuf> {
     let since = SystemTime::now();
     let units: Vec<_> = units.iter().map(String::as_str).collect();
-    // A few restarts in a row hit the start limit otherwise.
-    systemd::reset_failed(&units)?;
-    systemd::start(&units, timeout)
+    let start = || {
+        // A few restarts in a row hit the start limit otherwise.
+        systemd::reset_failed(&units)?;
+        systemd::start(&units, timeout)
+    };
+    // Whoever starts the service in the same instant has its socket refuse to ("already active").
+    start()
+        .or_else(|_| start())
         .and_then(|()| {
             until(timeout, "the engine does not answer", || {
                 Ok(Some(docker::info()?.docker_root_dir))
