@@ -66,7 +66,8 @@ options:
       - Any other account than C(dockremap) must exist already. Do not share one with rootless Podman, whose
         containers would then have the same ids. V(root) is refused, since the engine would run without remapping.
       - Changed on a remapped engine, everything moves from the one account's ids to the other's. So it does when the
-        lines of the account have changed since. Bind mounts that have the old ids are only warned of.
+        lines of the account have changed since. Directories that O(bind_mounts) shifted go along, and one that it shows
+        by an idmapped mount is refused. Other bind mounts that have the old ids are only warned of.
     type: str
     default: default
   subid_start:
@@ -250,9 +251,9 @@ notes:
     C(bulkhead_progress_seconds) (5 by default, a variable of the host or the task; 0 turns it off).
   - Containers that cannot run remapped are refused unless their user namespace mode is C(host) or O(host_mode)
     names them. These are privileged ones and those with the network or the process namespace of the host.
-  - So are containers that stopping would delete (C(--rm)), storage drivers other than C(overlay2),
-    engines from snap, rootless engines, and data roots or volumes that are links or mounts of their
-    own.
+  - So are containers that stopping would delete (C(--rm)) unless O(allow_loss) names them, storage drivers other than
+    C(overlay2), containerd's image store, engines from snap, rootless engines, and parts of the data root that are
+    links or mounts of their own.
   - Bind mounts lie outside the data root and keep their owners unless O(bind_mounts) says otherwise.
   - The executable also runs by hand on the host, see C(userns_remap --help).
 seealso:
