@@ -145,6 +145,21 @@ engine:
     free_bytes:
       description: What is free on the data root's file system. Carrying over in place needs next to nothing.
       type: int
+    copy:
+      description:
+        - The room that O(bulkhead.hosts.userns_remap#module:carry_over=copy) would need; null on an engine that is
+          remapped.
+      type: dict
+      contains:
+        needed_bytes:
+          description: What has to be free.
+          type: int
+        free_bytes:
+          description: What is free for all users.
+          type: int
+        reflinks:
+          description: Whether files can share their blocks, so that a copy takes next to nothing.
+          type: bool
 range:
   description: The ids that containers would get; with C(problem) where there are none.
   returned: success

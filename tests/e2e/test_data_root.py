@@ -3,6 +3,8 @@
 import json
 from contextlib import contextmanager
 
+import pytest
+
 from faults import CARRIED_ON, fault
 from machine import CONFIG
 from testbed import disk
@@ -20,11 +22,11 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x5000940e, bytearray(struct.pack
 
 
 @contextmanager
-def engine_on_btrfs(machine):
+def engine_on(machine, kind):
     """The engine with nothing but an image and a container, on a file system of its own."""
     machine.holds = None
     machine.sh("docker save -o /run/image.tar bulkhead/busybox")
-    with disk.mounted(machine.name, ROOT, "btrfs", 512):
+    with disk.mounted(machine.name, ROOT, kind, 512):
         machine.write(CONFIG, json.dumps({"data-root": ROOT, "storage-driver": "overlay2"}))
         machine.sh("systemctl reset-failed docker; systemctl restart docker; docker load -i /run/image.tar; rm /run/image.tar")
         machine.docker("run", "-d", "--name", "worker", "--restart", "on-failure:3", "-v", "data:/data", "-v", "/anonymous",
@@ -53,12 +55,21 @@ def kept(machine):
     }
 
 
+@pytest.mark.parametrize(("kind", "carry_over"), [("btrfs", "in_place"), ("xfs", "in_place"), ("xfs", "copy")])
 @fault("the data root is elsewhere, on a disk of its own, with btrfs subvolumes in a volume and labels of SELinux", CARRIED_ON)
-def test_a_data_root_on_a_disk_of_its_own_is_converted_with_all_that_is_in_it(small_host):
+def test_a_data_root_on_a_disk_of_its_own_is_converted_with_all_that_is_in_it(small_host, kind, carry_over):
     machine = small_host
-    with engine_on_btrfs(machine):
+    with engine_on(machine, kind):
         data = f"{ROOT}/volumes/data/_data"
-        machine.run("python3", "-c", SUBVOLUME, data)
+        if kind == "btrfs":
+            machine.run("python3", "-c", SUBVOLUME, data)
+        else:
+            machine.sh(f"mkdir {data}/subvolume")
+        if carry_over == "copy":
+            # More than a copy that shares no blocks would find room for.
+            machine.sh(f"head -c 280M /dev/urandom >{data}/large")
+            room = machine.info()["engine"]["copy"]
+            assert room["reflinks"] and room["needed_bytes"] < room["free_bytes"] < 280 << 20
         machine.sh(f"touch {data}/labelled {data}/subvolume/file; setfattr -n security.selinux -v {LABEL} {data}/labelled; "
                    f"chown 33:5 {data}/labelled {data}/subvolume/file; chmod 6755 {data}/subvolume/file")
         machine.docker("exec", "worker", "sh", "-c", "touch /anonymous/file; chown 999:999 /anonymous/file")
@@ -68,7 +79,7 @@ def test_a_data_root_on_a_disk_of_its_own_is_converted_with_all_that_is_in_it(sm
         assert before["labels"] == LABEL and "/data/subvolume/file 33:5 6755" in before["inside"]
         assert "Build Cache 0" not in before["cache"]
         for state, starts in (("enabled", 2), ("disabled", 3)):
-            result = machine.remap(state=state)
+            result = machine.remap(state=state, carry_over=carry_over)
             assert not result.get("failed"), result["msg"]
             assert machine.is_remapped == (state == "enabled")
             assert machine.engine_root.startswith(f"{ROOT}/") == (state == "enabled")

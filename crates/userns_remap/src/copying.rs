@@ -30,16 +30,21 @@ pub fn space(args: &Args, data_root: &Path, is_remapped: bool) -> Result<Option<
     if (args.state, args.carry_over, is_remapped) != (State::Enabled, CarryOver::Copy, false) {
         return Ok(None);
     }
+    measure(data_root).map(Some)
+}
+
+/// What a copy of a plain root would take.
+pub fn measure(data_root: &Path) -> Result<Space> {
     let stat = rustix::fs::statvfs(data_root).with_context(|| data_root.display().to_string())?;
     let version = run(["cp", "--version"]).finish()?;
-    Ok(Some(Space {
+    Ok(Space {
         bytes: disk_usage(data_root, "--block-size=1")?,
         entries: disk_usage(data_root, "--inodes")?,
         free_bytes: stat.f_bavail * stat.f_frsize,
         free_entries: (stat.f_files > 0).then_some(stat.f_favail),
         reflinks: can_reflink(data_root),
         has_gnu_cp: version.stdout.contains("GNU coreutils"),
-    }))
+    })
 }
 
 fn disk_usage(data_root: &Path, unit: &str) -> Result<u64> {

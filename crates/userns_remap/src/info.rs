@@ -2,7 +2,7 @@
 
 use crate::{
     args::{self, Args, CarryOver, MaskedData, Others, State},
-    compat, config, facts, layout, observe,
+    compat, config, copying, facts, layout, observe,
     observed::{Entry, Observed},
     plan, present, range,
     references::{self, Reference},
@@ -158,6 +158,18 @@ fn engine(observed: &Observed) -> Result<Value> {
         "command_line": observed.flags,
         "colliding_flags": collisions,
         "free_bytes": observed.free_bytes,
+        "copy": copy(observed)?,
+    }))
+}
+
+/// The room that carry_over=copy needs; nothing to tell of an engine that is remapped.
+fn copy(observed: &Observed) -> Result<Value> {
+    if observed.remapped.is_some() {
+        return Ok(Value::Null);
+    }
+    let space = copying::measure(&observed.data_root)?;
+    Ok(json!({
+        "needed_bytes": space.needed(), "free_bytes": space.free_bytes, "reflinks": space.reflinks,
     }))
 }
 
