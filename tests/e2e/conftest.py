@@ -24,6 +24,17 @@ def pytest_configure(config):
         config.option.markexpr = "not soak"
 
 
+# These take minutes on each host: the older engine's are for the long runs.
+LONG = ("test_bind_mounts", "test_big_host", "test_copy", "test_idmap", "test_preflight")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in LONG and item.name.endswith("[debian12]"):
+            item.add_marker(pytest.mark.soak)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """With pytest-xdist, `-n 3` runs the Debians side by side: one worker to a host."""

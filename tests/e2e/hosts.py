@@ -14,6 +14,12 @@ HOSTS = [DEBIAN_12, DEBIAN_13]
 every_engine = pytest.mark.parametrize("machine", EVERY, indirect=True, scope="session")
 
 
-def on(host, *values, name):
+def on(host, *values, name, marks=()):
     """A case of its own for one of the hosts: for `parametrize` with `machine` indirect and first."""
-    return pytest.param(*host.values, *values, id=f"{host.id}-{name}")
+    return pytest.param(*host.values, *values, id=f"{host.id}-{name}", marks=marks)
+
+
+def on_both(cases):
+    """Cases `(name, *values)` for both Debians: each in turn for the one, and in the long runs for the other."""
+    return [on(host, *values, name=name, marks=() if (number + turn) % 2 else pytest.mark.soak)
+            for number, (name, *values) in enumerate(cases) for turn, host in enumerate(HOSTS)]

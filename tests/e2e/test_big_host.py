@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hosts import DEBIAN_12, DEBIAN_13
 from machine import DATA_ROOT
 from testbed import big, host, manifest, pristine
 from testbed.base import wait_for
 
-# It takes minutes: the older engine's is for the long runs.
-pytestmark = pytest.mark.parametrize("machine", [
-    pytest.param(*DEBIAN_12.values, id=DEBIAN_12.id, marks=pytest.mark.soak), DEBIAN_13], indirect=True, scope="session")
 READER = Path(manifest.__file__).read_text(encoding="utf-8")
 # What belongs to containers. The rest is the engine's own, as is an overlay's work/work.
 CONTENT = re.compile(r"(overlay2/[^/]+/(diff|work(?!/work$))|volumes/[^/]+/_data)(/|$)")

@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 import small
-from hosts import DEBIAN_12, DEBIAN_13, on
+from hosts import on_both
 from machine import CONFIG, DATA_ROOT, STATE
 from testbed import host, manifest
 from testbed.base import wait_for
@@ -181,13 +181,11 @@ def test_discarding_is_refused_where_nothing_was_kept(remapped_host):
 
 
 # The wish, the point at which the change is cut off, and the state it ends in.
-KILLS_ON_BOTH = [
+KILLS = [
     (COPY, "done:copy_layers", "plain"),
     (COPY, "applied:copy_rest", "plain"),
     (COPY, "done:use_copy", "plain"),
     (BACK, "applied:set_aside", "remapped"),
-]
-KILLS = [
     (COPY, "done:release", "plain"),
     (COPY, "done:start_containers", "plain"),
     (COPY, "committed", "remapped"),
@@ -205,16 +203,11 @@ CRASHES = [
 ]
 
 
-def cases(points, on_both=()):
-    """Cases for one of the Debians in turn, and others for each."""
-    hosts = [((DEBIAN_12, DEBIAN_13)[number % 2], case) for number, case in enumerate(points)]
-    hosts += [(host, case) for case in on_both for host in (DEBIAN_12, DEBIAN_13)]
-
+def cases(points):
     def name(options, point):
         return f"{'discard' if 'discard_new_data' in options else options['state']}-{point}"
-    return pytest.mark.parametrize(("machine", "options", "point", "world"), [
-        on(host, *case, name=name(*case[:2])) for host, case in hosts
-    ], indirect=["machine"])
+    return pytest.mark.parametrize(("machine", "options", "point", "world"), on_both(
+        [(name(*case[:2]), *case) for case in points]), indirect=["machine"])
 
 
 def start_from(machine, options):
@@ -240,7 +233,7 @@ def assert_ended_in(machine, options, world):
         succeeds(machine, options)
 
 
-@cases(KILLS, KILLS_ON_BOTH)
+@cases(KILLS)
 def test_a_killed_change_is_finished_or_undone(small_host, options, point, world):
     machine = small_host
     start_from(machine, options)

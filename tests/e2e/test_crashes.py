@@ -8,7 +8,7 @@ import pytest
 import small
 from compose import OVERRIDE, PROJECT, SHOP, compose_up
 from faults import fault
-from hosts import DEBIAN_12, DEBIAN_13, HOSTS, on
+from hosts import DEBIAN_12, DEBIAN_13, on, on_both
 from testbed import host
 from testbed.base import wait_for
 
@@ -84,14 +84,14 @@ def kills(state):
                                             "committed", "undone:move_root")]
 
 
-def on_both(points):
-    return [on(host, point, name=f"{point.state}-{point.name}") for host in HOSTS for point in points]
+def named(points):
+    return [(f"{point.state}-{point.name}", point) for point in points]
 
 
-KILLS = on_both(kills("enabled") + kills("disabled"))
+KILLS = on_both(named(kills("enabled") + kills("disabled")))
 # Steps that are only there for compose projects and for what runs outside of user namespaces.
-KILLS_OF_COMPOSE = on_both([Point(state, name) for state in WORLDS for name in
-                            ("done:overrides", "done:set_host_mode", "applied:set_host_mode")])
+KILLS_OF_COMPOSE = on_both(named([Point(state, name) for state in WORLDS for name in
+                                  ("done:overrides", "done:set_host_mode", "applied:set_host_mode")]))
 SAMPLE_OF_REBOOTS = alternating([
     Point("enabled", "done:move_root"), Point("enabled", "applied:shift"),
     Point("enabled", "done:start_engine"), Point("disabled", "done:configure"),

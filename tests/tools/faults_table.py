@@ -28,7 +28,7 @@ def collect(*paths):
     """The tests below `paths`, none of which is run."""
     collector, said = Collector(), io.StringIO()
     with contextlib.redirect_stdout(said):
-        code = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+        code = pytest.main(["--collect-only", "-q", "-m", "soak or not soak", "-p", "no:cacheprovider", "-p", "no:xdist",
                             *(str(REPOSITORY / path) for path in paths)], plugins=[collector])
     assert code == 0, said.getvalue()
     return collector.items

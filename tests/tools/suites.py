@@ -69,7 +69,7 @@ SUITES = {
     "shift": pytest("tests/shift", "-o", "junit_family=legacy"),
     "molecule-default": Suite(["molecule", "test"], whole),
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
-    "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=45),
+    "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=60),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
 # What a short run only samples.
