@@ -2,6 +2,7 @@
 
 import pytest
 
+from faults import refused
 from hosts import DEBIAN_13, NEWEST
 from machine import CONFIG
 
@@ -35,11 +36,13 @@ def is_refused(machine, words):
     assert machine.traces() == traces
 
 
-def test_the_wish_is_refused(asked_for):
+@refused("containerd's image store, configured", ["containerd-snapshotter", "Docker 29 refuses to start", "docker save"])
+def test_the_wish_is_refused(asked_for, reads):
     assert asked_for.info()["engine"]["containerd_image_store"] is False
-    is_refused(asked_for, ["containerd-snapshotter", "Docker 29 refuses to start", "docker save"])
+    is_refused(asked_for, reads)
 
 
-def test_the_store_in_use_is_refused(in_use):
+@refused("containerd's image store, in use", ["lie in containerd's image store (overlayfs)", "docker load"])
+def test_the_store_in_use_is_refused(in_use, reads):
     assert in_use.info()["engine"]["containerd_image_store"] is True
-    is_refused(in_use, ["lie in containerd's image store (overlayfs)", "docker load"])
+    is_refused(in_use, reads)

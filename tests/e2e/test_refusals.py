@@ -7,7 +7,6 @@ import pytest
 
 import small
 from faults import refused
-from hosts import DEBIAN_13, on
 from machine import CONFIG, DATA_ROOT, STATE
 from playbooks import play
 
@@ -152,16 +151,6 @@ def test_refused_in_a_swarm(small_host, reads):
     machine = small_host
     with obstacle(machine, "docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1",
                   "docker swarm leave --force; docker network rm docker_gwbridge"):
-        is_refused_and_runs_on(machine, reads)
-
-
-@pytest.mark.parametrize("machine", [on(DEBIAN_13, name="containerd")], indirect=True)
-@refused("containerd's image store (Docker 26.1; 20.10 has none)", ["the storage driver is overlayfs", "move to overlay2 first", "carry_over=none"])
-def test_refused_on_the_image_store_of_containerd(small_host, reads):
-    machine = small_host
-    with obstacle(machine, f"echo '{{\"features\": {{\"containerd-snapshotter\": true}}}}' >{CONFIG}; "
-                  "systemctl reset-failed docker; systemctl restart docker",
-                  f"rm {CONFIG}; systemctl reset-failed docker; systemctl restart docker; docker start dns worker"):
         is_refused_and_runs_on(machine, reads)
 
 
