@@ -38,6 +38,15 @@ pub fn on_interrupt() -> Result<Arc<AtomicBool>> {
     Ok(interrupted)
 }
 
+/// Every process: its id, and its directory in /proc.
+fn processes() -> Result<impl Iterator<Item = (u32, PathBuf)>> {
+    let entries = fs::read_dir("/proc").context("cannot read /proc")?;
+    Ok(entries.flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        Some((pid, entry.path()))
+    }))
+}
+
 /// Which of `paths` programs outside of containers use, and the programs' names: those that see the host's own
 /// mounts and have a file or their working directory on or below it.
 ///
@@ -49,11 +58,7 @@ pub fn users_of(paths: &[&Path]) -> Result<BTreeSet<(PathBuf, String)>> {
         return Ok(found);
     }
     let own = fs::read_link("/proc/1/ns/mnt").context("cannot read /proc")?;
-    for process in fs::read_dir("/proc")
-        .context("cannot read /proc")?
-        .flatten()
-    {
-        let process = process.path();
+    for (_, process) in processes()? {
         if fs::read_link(process.join("ns/mnt")).ok().as_ref() != Some(&own) {
             continue;
         }
@@ -94,18 +99,7 @@ pub struct Writer {
 pub fn writers(passes: impl Fn(&Path) -> bool) -> Result<Vec<Writer>> {
     let own = fs::read_link("/proc/self/ns/pid").context("cannot read /proc")?;
     let mut found = BTreeSet::new();
-    for process in fs::read_dir("/proc")
-        .context("cannot read /proc")?
-        .flatten()
-    {
-        let Some(pid) = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let process = process.path();
+    for (pid, process) in processes()? {
         if fs::read_link(process.join("ns/pid")).ok().as_ref() != Some(&own) {
             continue;
         }
@@ -167,18 +161,8 @@ fn command(process: &Path) -> String {
 /// When /proc cannot be read. A process that ends meanwhile is passed over.
 pub fn started_with(path: &Path) -> Result<Vec<u32>> {
     let mut found = vec![];
-    for process in fs::read_dir("/proc")
-        .context("cannot read /proc")?
-        .flatten()
-    {
-        let Some(pid) = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+    for (pid, process) in processes()? {
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
         let mut words = line.split(|&byte| byte == 0);
         if words.any(|word| Path::new(OsStr::from_bytes(word)).starts_with(path)) {
             found.push(pid);
