@@ -5,6 +5,7 @@ import pytest
 from faults import refused
 from hosts import DEBIAN_13, NEWEST
 from machine import CONFIG
+from test_refusals import is_refused
 
 # Docker 20.10 has no such store.
 pytestmark = pytest.mark.parametrize("machine", [DEBIAN_13, NEWEST], indirect=True, scope="session")
@@ -28,21 +29,13 @@ def in_use(asked_for):
     asked_for.sh(f"rm {CONFIG}; {RESTART}; docker start dns worker; touch {CONFIG}")
 
 
-def is_refused(machine, words):
-    traces = machine.traces()
-    result = machine.remap(state="enabled")
-    assert result.get("failed") and not result.get("changed"), result
-    assert [word for word in words if word not in result["msg"]] == [], result["msg"]
-    assert machine.traces() == traces
-
-
 @refused("containerd's image store, configured", ["containerd-snapshotter", "Docker 29 refuses to start", "docker save"])
 def test_the_wish_is_refused(asked_for, reads):
     assert asked_for.info()["engine"]["containerd_image_store"] is False
-    is_refused(asked_for, reads)
+    is_refused(asked_for, reads, state="enabled")
 
 
 @refused("containerd's image store, in use", ["lie in containerd's image store (overlayfs)", "docker load"])
 def test_the_store_in_use_is_refused(in_use, reads):
     assert in_use.info()["engine"]["containerd_image_store"] is True
-    is_refused(in_use, reads)
+    is_refused(in_use, reads, state="enabled")

@@ -52,17 +52,12 @@ pub fn inventory(record: Option<&Record>, data_root: &Path) -> Result<Inventory>
             .map(|name| name.to_string_lossy().into_owned())
             .collect())
     };
-    let images = data_root.join("image/overlay2/imagedb/content/sha256");
     let mut inventory = Inventory {
-        images: layout::names(&images)?
-            .iter()
-            .map(|name| format!("sha256:{name}"))
-            .collect(),
+        images: layout::images(data_root)?,
         containers: names("containers")?,
         networks: vec![],
         volumes: names("volumes")?,
     };
-    inventory.images.sort();
     // What is left of a container whose removal failed is none.
     let configured = |id: &String| {
         let directory = data_root.join("containers").join(id);

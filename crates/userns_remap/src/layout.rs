@@ -136,6 +136,17 @@ pub fn names(directory: &Path) -> Result<BTreeSet<String>> {
         .collect()
 }
 
+/// Whether it is a name that the engine has made up: 64 hexadecimal digits (moby, pkg/stringid).
+pub fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The ids of the images that a root holds, sorted.
+pub fn images(root: &Path) -> Result<Vec<String>> {
+    let ids = names(&root.join("image/overlay2/imagedb/content/sha256"))?;
+    Ok(ids.iter().map(|id| format!("sha256:{id}")).collect())
+}
+
 /// The directories in a directory, sorted, but for those that are left out; none where it is missing.
 pub fn directories(parent: &Path, leave_out: impl Fn(&String) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = vec![];

@@ -1,6 +1,6 @@
 //! What a stop deletes because the operator allows it. Pure.
 
-use crate::observed::Observed;
+use crate::{layout, observed::Observed};
 use host::docker::Container;
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ pub fn allowed(observed: &Observed, allow_loss: &[String]) -> Vec<Lost> {
         id: container.id.clone(),
         name: container.name().to_owned(),
         volumes: (volumes(container))
-            .filter(|volume| is_anonymous(volume) && !stays(volume))
+            .filter(|volume| layout::is_id(volume) && !stays(volume))
             .cloned()
             .collect(),
     };
@@ -49,11 +49,6 @@ pub fn all([now, carried]: [Vec<Lost>; 2]) -> Vec<Lost> {
 fn volumes(container: &Container) -> impl Iterator<Item = &String> {
     let mounts = container.mounts.iter();
     mounts.filter_map(|mount| mount.name.as_ref())
-}
-
-/// A volume that nobody gave a name has 64 hexadecimal digits for one (moby, pkg/stringid).
-fn is_anonymous(volume: &str) -> bool {
-    volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Observed {

@@ -16,14 +16,13 @@ use host::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
 /// What is masked in the plain root; `None` where that holds no container, image or volume.
 pub fn read(data_root: &Path, root: &[Entry]) -> Result<Option<Masked>> {
     let containers = containers(data_root)?;
-    let (images, volumes) = (images(data_root)?, volumes(data_root)?);
+    let (images, volumes) = (layout::images(data_root)?, volumes(data_root)?);
     if containers.is_empty() && images.is_empty() && volumes.is_empty() {
         return Ok(None);
     }
@@ -31,9 +30,9 @@ pub fn read(data_root: &Path, root: &[Entry]) -> Result<Option<Masked>> {
     Ok(Some(Masked {
         images,
         volumes,
-        plugins: names(&data_root.join("plugins"))?
+        plugins: layout::names(&data_root.join("plugins"))?
             .into_iter()
-            .filter(|name| is_id(name))
+            .filter(|name| layout::is_id(name))
             .collect(),
         in_swarm: root
             .iter()
@@ -186,11 +185,6 @@ fn container(config: &Value, host_config: &Value) -> Result<Container> {
     Ok(serde_json::from_value(inspected)?)
 }
 
-fn images(root: &Path) -> Result<Vec<String>> {
-    let ids = names(&root.join("image/overlay2/imagedb/content/sha256"))?;
-    Ok(ids.iter().map(|id| format!("sha256:{id}")).collect())
-}
-
 /// Those of the driver `local`; others keep their data elsewhere.
 fn volumes(root: &Path) -> Result<Vec<Volume>> {
     let volume = |path: PathBuf| {
@@ -223,28 +217,11 @@ fn json_of(path: &Path) -> Result<Option<Value>> {
         .map(Some)
 }
 
-/// The names in a directory, sorted; none where it is missing.
-fn names(directory: &Path) -> Result<Vec<String>> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Ok(vec![]);
-    };
-    let mut names = vec![];
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot list {}", directory.display()))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn is_id(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::samples::remapped;
+    use std::fs;
 
     fn status(policy: &str, stopped_by_hand: bool, auto_remove: bool) -> String {
         let config = json!({
