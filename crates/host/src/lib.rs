@@ -1,5 +1,5 @@
 //! What is on the machine, and the few ways in which it is changed: commands, systemd units, the
-//! Docker engine, accounts, files, mounts. No module's own knowledge lives here.
+//! Docker engine, libvirt, accounts, files, mounts. No module's own knowledge lives here.
 
 pub mod accounts;
 pub mod boot;
@@ -10,10 +10,12 @@ pub mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod libvirt;
 pub mod login_defs;
 pub mod mounts;
 pub mod process;
 pub mod progress;
+pub mod qemu_img;
 pub mod sysctl;
 pub mod systemd;
 pub mod user_namespace;
