@@ -1,0 +1,10 @@
+//! Takes, reverts and removes verified snapshots of libvirt's VMs. Two executables: one that does it, one
+//! that only tells.
+
+#![allow(dead_code)]
+
+mod args;
+mod decide;
+mod observe;
+mod observed;
+mod record;

@@ -1,0 +1,225 @@
+//! Gathers what is there. Changes nothing.
+
+use crate::{
+    observed::{Agent, Observed},
+    record::{Place, Record, Stamp},
+};
+use anyhow::{Context, Result};
+use host::{
+    libvirt::{
+        Libvirt,
+        domain::{Domain, State},
+        snapshot::{Memory, Overlay, Snapshot},
+    },
+    qemu_img::{self, Image},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// How long a guest agent may take to answer a ping.
+const AGENT: Duration = Duration::from_secs(3);
+
+/// Everything about the VM with this UUID that a plan may ask for.
+///
+/// # Errors
+/// When libvirt does not answer, or tells what cannot be read.
+pub fn vm(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
+    let domain = libvirt.domain(uuid)?;
+    let place = Place::of(uuid);
+    let (libvirt_version, qemu) = libvirt.versions()?;
+    let mut observed = Observed {
+        libvirt: libvirt_version,
+        qemu,
+        agent: agent(libvirt, &domain),
+        job: match domain.state.is_on() {
+            true => libvirt.job(uuid)?,
+            false => None,
+        },
+        snapshots: parents_first(libvirt.snapshots(uuid)?),
+        records: place.records()?,
+        left: place.left()?,
+        chains: chains(&domain, libvirt.timeout),
+        foreign: foreign(libvirt, uuid)?,
+        now: now(),
+        domain,
+        ..Observed::default()
+    };
+    observed.free = free(&observed);
+    observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
+    observed.below = below(&observed, libvirt.timeout);
+    observed.written = observed.records.values().flat_map(written).collect();
+    Ok(observed)
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
+
+fn agent(libvirt: &Libvirt, domain: &Domain) -> Agent {
+    if !domain.agent || domain.state != State::Running {
+        return Agent::None;
+    }
+    match libvirt.agent_answers(&domain.uuid, AGENT) {
+        true => Agent::Answers,
+        false => Agent::Silent,
+    }
+}
+
+type Chains = BTreeMap<String, Result<Vec<Image>, String>>;
+
+fn chains(domain: &Domain, timeout: Duration) -> Chains {
+    let held = domain.disks.iter().filter(|disk| disk.holds_data());
+    let files =
+        held.filter_map(|disk| Some((disk.target.clone(), disk.source.as_ref()?, &disk.format)));
+    files
+        .map(|(target, file, format)| (target, chain(file, format, timeout)))
+        .collect()
+}
+
+fn chain(file: &str, format: &str, timeout: Duration) -> Result<Vec<Image>, String> {
+    qemu_img::chain(file, format, timeout).map_err(|error| format!("{error:#}"))
+}
+
+fn frozen(snapshots: &[Snapshot], timeout: Duration) -> BTreeMap<String, Chains> {
+    let of = |snapshot: &Snapshot| {
+        let files = snapshot.frozen().into_iter();
+        files
+            .map(|(target, source)| (target, chain(&source.file, &source.format, timeout)))
+            .collect()
+    };
+    snapshots
+        .iter()
+        .map(|snapshot| (snapshot.name.clone(), of(snapshot)))
+        .collect()
+}
+
+/// The files of all other VMs, down to the last one below.
+fn foreign(libvirt: &Libvirt, uuid: &str) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for (other, name) in libvirt.list()? {
+        if other == uuid {
+            continue;
+        }
+        // It may have been removed since the list was made.
+        let Ok(domain) = libvirt.domain(&other) else {
+            continue;
+        };
+        for disk in &domain.disks {
+            let Some(source) = &disk.source else { continue };
+            files.insert(source.clone(), name.clone());
+            for image in qemu_img::chain(source, &disk.format, libvirt.timeout).unwrap_or_default()
+            {
+                files.insert(image.filename, name.clone());
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn free(observed: &Observed) -> BTreeMap<String, u64> {
+    let files = observed.disks().filter_map(|disk| disk.source.clone());
+    files
+        .filter_map(|file| {
+            let seen = rustix::fs::statvfs(Path::new(&file)).ok()?;
+            Some((file, seen.f_bavail.saturating_mul(seen.f_frsize)))
+        })
+        .collect()
+}
+
+fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<String>> {
+    let overlays = observed.snapshots.iter().flat_map(|snapshot| {
+        let memory = match &snapshot.memory {
+            Memory::External(file) => Some(file.clone()),
+            _ => None,
+        };
+        let files = snapshot
+            .overlays
+            .values()
+            .filter_map(|overlay| match overlay {
+                Overlay::External(file) => Some(file.clone()),
+                _ => None,
+            });
+        files.chain(memory).collect::<Vec<_>>()
+    });
+    let left = observed.left.iter().flat_map(|left| &left.files);
+    let left = left.map(|file| file.to_string_lossy().into_owned());
+    let named: BTreeSet<_> = overlays.chain(left).collect();
+    let there = named.into_iter().filter(|file| Path::new(file).exists());
+    there
+        .map(|file| {
+            // What is no qcow2 image (saved RAM, UEFI's variables) has nothing below.
+            let chain = qemu_img::chain(&file, "qcow2", timeout).unwrap_or_default();
+            let below = chain
+                .into_iter()
+                .next()
+                .and_then(|image| image.full_backing_filename);
+            (file, below)
+        })
+        .collect()
+}
+
+fn written(record: &Record) -> Vec<String> {
+    let changed = |stamp: &&Stamp| Stamp::of(&stamp.file).ok().as_ref() != Some(stamp);
+    let changed = record.frozen.values().filter(changed);
+    changed
+        .map(|stamp| stamp.file.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Each snapshot behind its parent, brothers by age.
+fn parents_first(mut snapshots: Vec<Snapshot>) -> Vec<Snapshot> {
+    snapshots.sort_by_key(|snapshot| snapshot.created);
+    let mut sorted: Vec<Snapshot> = vec![];
+    while !snapshots.is_empty() {
+        let placed = |parent: &String| sorted.iter().any(|snapshot| snapshot.name == *parent);
+        let ready = snapshots
+            .iter()
+            .position(|snapshot| snapshot.parent.as_ref().is_none_or(placed));
+        // One whose parent libvirt has lost comes as if it had none.
+        sorted.push(snapshots.remove(ready.unwrap_or(0)));
+    }
+    sorted
+}
+
+/// The bytes of what is at a path.
+///
+/// # Errors
+/// When it is not there.
+pub fn size(file: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let seen = std::fs::metadata(file).with_context(|| file.display().to_string())?;
+    Ok(seen.blocks() * 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_comes_behind_its_parent() {
+        let one = |name: &str, parent: Option<&str>, created| Snapshot {
+            name: name.to_owned(),
+            parent: parent.map(str::to_owned),
+            created,
+            ..Snapshot::default()
+        };
+        // The clock went back between the first two.
+        let sorted = parents_first(vec![
+            one("b", Some("a"), 1),
+            one("a", None, 2),
+            one("x", Some("gone"), 3),
+        ]);
+        let names: Vec<_> = sorted
+            .iter()
+            .map(|snapshot| snapshot.name.as_str())
+            .collect();
+        assert_eq!(names, ["a", "b", "x"]);
+    }
+}

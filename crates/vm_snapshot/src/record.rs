@@ -1,0 +1,176 @@
+//! What this module remembers of the snapshots it took, beside what libvirt knows.
+//!
+//! `STATE/UUID/snapshots/NAME/` has `record.json`, `domain.xml` (the lasting definition, passwords
+//! included) and `nvram` (UEFI's variables); `STATE/UUID/abandoned.json` tells what reverts left behind.
+
+use anyhow::{Context, Result};
+use host::files;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+/// Root's only.
+pub const STATE: &str = "/var/lib/bulkhead/vm_snapshot";
+
+/// A snapshot that this module took.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Record {
+    pub name: String,
+    /// The guest's file systems were at rest.
+    pub quiesced: bool,
+    /// Whether the VM ran.
+    pub running: bool,
+    /// By target, what a file looked like once it was frozen. A file that looks otherwise was written since.
+    pub frozen: BTreeMap<String, Stamp>,
+    /// UEFI's variables were saved.
+    pub nvram: bool,
+    /// Seconds since 1970 at which all of `checks` had been found right.
+    pub verified: i64,
+    pub checks: Vec<String>,
+}
+
+/// By what a file is recognised as unwritten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    pub file: PathBuf,
+    pub bytes: u64,
+    /// Seconds and nanoseconds since 1970.
+    pub modified: (i64, i64),
+}
+
+impl Stamp {
+    /// As the file looks now.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn of(file: &Path) -> Result<Stamp> {
+        let seen = fs::metadata(file).with_context(|| file.display().to_string())?;
+        Ok(Stamp {
+            file: file.to_owned(),
+            bytes: seen.len(),
+            modified: (seen.mtime(), seen.mtime_nsec()),
+        })
+    }
+}
+
+/// What a revert left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The snapshot that was gone back to.
+    pub snapshot: String,
+    /// Seconds since 1970.
+    pub at: i64,
+    /// Disks' overlays, UEFI's variables and the definition, as they were.
+    pub files: Vec<PathBuf>,
+}
+
+/// Where everything about one VM is.
+#[derive(Debug, Clone)]
+pub struct Place(PathBuf);
+
+impl Place {
+    /// The place for the VM with this UUID.
+    #[must_use]
+    pub fn of(uuid: &str) -> Place {
+        Place(Path::new(STATE).join(uuid))
+    }
+
+    /// The directory of the VM.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.0
+    }
+
+    /// The directory of one snapshot.
+    #[must_use]
+    pub fn snapshot(&self, name: &str) -> PathBuf {
+        self.0.join("snapshots").join(name)
+    }
+
+    /// The lasting definition at the time of a snapshot.
+    #[must_use]
+    pub fn definition(&self, name: &str) -> PathBuf {
+        self.snapshot(name).join("domain.xml")
+    }
+
+    /// UEFI's variables at the time of a snapshot.
+    #[must_use]
+    pub fn nvram(&self, name: &str) -> PathBuf {
+        self.snapshot(name).join("nvram")
+    }
+
+    /// The records of all snapshots, by name.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn records(&self) -> Result<BTreeMap<String, Record>> {
+        let directory = self.0.join("snapshots");
+        let mut records = BTreeMap::new();
+        if !directory.exists() {
+            return Ok(records);
+        }
+        for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
+            let path = entry?.path().join("record.json");
+            if let Some(record) = read::<Record>(&path)? {
+                records.insert(record.name.clone(), record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Writes a snapshot's record.
+    ///
+    /// # Errors
+    /// With the path and what the system said.
+    pub fn write(&self, record: &Record) -> Result<()> {
+        let directory = self.snapshot(&record.name);
+        make(&directory)?;
+        write(&directory.join("record.json"), record)
+    }
+
+    /// What reverts left behind and nobody removed yet.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub fn left(&self) -> Result<Vec<Left>> {
+        Ok(read(&self.0.join("abandoned.json"))?.unwrap_or_default())
+    }
+
+    /// Writes that list.
+    ///
+    /// # Errors
+    /// With the path and what the system said.
+    pub fn write_left(&self, left: &[Left]) -> Result<()> {
+        make(&self.0)?;
+        write(&self.0.join("abandoned.json"), left)
+    }
+}
+
+/// Makes a directory of root's only, and those above it.
+///
+/// # Errors
+/// With the path and what the system said.
+pub fn make(directory: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
+        .create(directory)
+        .with_context(|| directory.display().to_string())
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(text) = files::read_text_optional(path)? else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .with_context(|| path.display().to_string())
+}
+
+fn write<T: Serialize + ?Sized>(path: &Path, what: &T) -> Result<()> {
+    files::write_atomic(path, serde_json::to_string_pretty(what)?.as_bytes(), 0o600)
+}
