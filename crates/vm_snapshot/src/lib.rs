@@ -7,4 +7,5 @@ mod args;
 mod decide;
 mod observe;
 mod observed;
+mod present;
 mod record;

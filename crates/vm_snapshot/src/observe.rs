@@ -50,6 +50,7 @@ pub fn vm(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     observed.free = free(&observed);
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
     observed.below = below(&observed, libvirt.timeout);
+    observed.sizes = sizes(&observed);
     observed.written = observed.records.values().flat_map(written).collect();
     Ok(observed)
 }
@@ -162,6 +163,18 @@ fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<Stri
                 .and_then(|image| image.full_backing_filename);
             (file, below)
         })
+        .collect()
+}
+
+fn sizes(observed: &Observed) -> BTreeMap<String, u64> {
+    let frozen = observed.frozen.values().flat_map(BTreeMap::values);
+    let images = observed.chains.values().chain(frozen).flatten().flatten();
+    let files = images.map(|image| &image.filename);
+    files
+        .chain(observed.below.keys())
+        // A block device has no size of its own that would tell what is in use.
+        .filter(|file| Path::new(file).is_file())
+        .filter_map(|file| Some((file.clone(), size(Path::new(file)).ok()?)))
         .collect()
 }
 
