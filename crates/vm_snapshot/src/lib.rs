@@ -5,7 +5,10 @@
 
 mod args;
 mod decide;
+mod info;
 mod observe;
 mod observed;
 mod present;
 mod record;
+
+pub use info::main as info;

@@ -27,6 +27,16 @@ const AGENT: Duration = Duration::from_secs(3);
 /// # Errors
 /// When libvirt does not answer, or tells what cannot be read.
 pub fn vm(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
+    let mut observed = alone(libvirt, uuid)?;
+    observed.foreign = foreign(libvirt, uuid)?;
+    Ok(observed)
+}
+
+/// The same without what other VMs use, for which each of them would have to be read.
+///
+/// # Errors
+/// As [`vm`].
+pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     let domain = libvirt.domain(uuid)?;
     let place = Place::of(uuid);
     let (libvirt_version, qemu) = libvirt.versions()?;
@@ -42,7 +52,6 @@ pub fn vm(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
         records: place.records()?,
         left: place.left()?,
         chains: chains(&domain, libvirt.timeout),
-        foreign: foreign(libvirt, uuid)?,
         now: now(),
         domain,
         ..Observed::default()
