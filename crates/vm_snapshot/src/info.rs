@@ -8,7 +8,7 @@ use crate::{
     present,
 };
 use ansible_module::{Failure, Invocation, Kind, Module, Opt, Outcome, Spec};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use host::libvirt::{
     Libvirt,
     domain::{Disk, State},
@@ -17,7 +17,7 @@ use host::libvirt::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 /// The module `vm_snapshot_info`.
 pub fn main() -> ExitCode {
@@ -67,27 +67,31 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
 
 /// Those that were asked for, each once.
 fn named(libvirt: &Libvirt, names: &[String]) -> Result<Vec<Observed>> {
-    let mut uuids = vec![];
+    let mut found = BTreeSet::new();
+    let mut vms = vec![];
     for name in names {
         let uuid = libvirt.find(name)?;
-        if !uuids.contains(&uuid) {
-            uuids.push(uuid);
+        if found.insert(uuid.clone()) {
+            vms.push(read(libvirt, &uuid, name)?);
         }
     }
-    let read = |uuid: &String| observe::alone(libvirt, uuid);
-    uuids.iter().map(read).collect()
+    Ok(vms)
 }
 
 /// Every VM that can be read; one that cannot does not hide the others.
 fn all(libvirt: &Libvirt, invocation: &mut Invocation) -> Result<Vec<Observed>> {
     let mut vms = vec![];
     for (uuid, name) in libvirt.list()? {
-        match observe::alone(libvirt, &uuid) {
+        match read(libvirt, &uuid, &name) {
             Ok(observed) => vms.push(observed),
-            Err(error) => invocation.warn(format!("VM \"{name}\" could not be read: {error:#}")),
+            Err(error) => invocation.warn(format!("{error:#}")),
         }
     }
     Ok(vms)
+}
+
+fn read(libvirt: &Libvirt, uuid: &str, name: &str) -> Result<Observed> {
+    observe::alone(libvirt, uuid).with_context(|| format!("VM \"{name}\" could not be read"))
 }
 
 fn host(libvirt: &Libvirt) -> Result<Value> {
