@@ -39,10 +39,9 @@ pub fn vm(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
 pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     let domain = libvirt.domain(uuid)?;
     let place = Place::of(uuid);
-    let (libvirt_version, qemu) = libvirt.versions()?;
+    let (version, _) = libvirt.versions()?;
     let mut observed = Observed {
-        libvirt: libvirt_version,
-        qemu,
+        libvirt: version,
         agent: agent(libvirt, &domain),
         job: match domain.state.is_on() {
             true => libvirt.job(uuid)?,
@@ -58,6 +57,7 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     };
     observed.free = free(&observed);
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
+    observed.modified = modified(&observed.snapshots);
     observed.below = below(&observed, libvirt.timeout);
     observed.sizes = sizes(&observed);
     observed.written = observed.records.values().flat_map(written).collect();
@@ -158,7 +158,7 @@ fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<Stri
             });
         files.chain(memory).collect::<Vec<_>>()
     });
-    let left = observed.left.iter().flat_map(|left| &left.files);
+    let left = observed.left.abandoned.iter();
     let left = left.map(|file| file.to_string_lossy().into_owned());
     let named: BTreeSet<_> = overlays.chain(left).collect();
     let there = named.into_iter().filter(|file| Path::new(file).exists());
@@ -173,6 +173,17 @@ fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<Stri
             (file, below)
         })
         .collect()
+}
+
+fn modified(snapshots: &[Snapshot]) -> BTreeMap<String, i64> {
+    let frozen = snapshots
+        .iter()
+        .flat_map(|snapshot| snapshot.frozen().into_values());
+    let seen = frozen.filter_map(|source| {
+        let stamp = Stamp::of(Path::new(&source.file)).ok()?;
+        Some((source.file, stamp.modified.0))
+    });
+    seen.collect()
 }
 
 fn sizes(observed: &Observed) -> BTreeMap<String, u64> {

@@ -1,10 +1,11 @@
 //! What the user gets to see of a VM and its snapshots. Pure.
 
 use crate::{
-    decide::Kind,
+    decide::{Decision, Kind, Quiesce},
     observed::Observed,
     record::{Place, Record},
 };
+use ansible_module::Diff;
 use host::libvirt::{
     Version,
     domain::Disk,
@@ -44,13 +45,9 @@ pub fn snapshot(observed: &Observed, snapshot: &Snapshot) -> Value {
         let place = Place::of(&observed.domain.uuid);
         place.nvram(&record.name)
     });
-    let kind = match snapshot.is_external() {
-        true => Kind::External,
-        false => Kind::Internal,
-    };
     json!({
         "name": snapshot.name,
-        "kind": kind.word(),
+        "kind": kind(snapshot).word(),
         "memory": snapshot.memory != Memory::No,
         // libvirt does not remember it.
         "quiesced": record.map(|record| record.quiesced),
@@ -121,6 +118,12 @@ pub fn verified(observed: &Observed, record: &Record) -> Value {
     json!({"at": time(record.verified), "by": record.checks, "chain": chains(observed)})
 }
 
+/// How a revert was verified just now, and the files that each disk now consists of.
+#[must_use]
+pub fn reverted(observed: &Observed, checks: &[String]) -> Value {
+    json!({"at": time(observed.now), "by": checks, "chain": chains(observed)})
+}
+
 fn chains(observed: &Observed) -> Value {
     let one = |disk: &Disk| (disk.target.clone(), json!(files(observed, &disk.target)));
     Value::Object(observed.disks().map(one).collect())
@@ -135,8 +138,58 @@ pub fn files<'o>(observed: &'o Observed, target: &str) -> Vec<&'o str> {
 /// What reverts left behind.
 #[must_use]
 pub fn abandoned(observed: &Observed) -> Value {
-    let files = observed.left.iter().flat_map(|left| &left.files);
-    files.map(|file| json!(file)).collect()
+    json!(observed.left.abandoned)
+}
+
+/// Why a snapshot is of the kind it is.
+#[must_use]
+pub fn decision(decision: &Decision) -> Value {
+    json!({
+        "kind": decision.kind.word(),
+        "memory": decision.memory,
+        "quiesce": decision.quiesce != Quiesce::No,
+        "reasons": decision.reasons,
+    })
+}
+
+/// The list of snapshots before and after.
+#[must_use]
+pub fn difference(
+    before: &Observed,
+    taken: Option<(&str, &Decision)>,
+    removed: &[String],
+    reverted: Option<&str>,
+) -> Diff {
+    let line = |name: &str, kind: Kind, current: bool| {
+        let mark = if current { "*" } else { " " };
+        format!("{mark} {name} ({})\n", kind.word())
+    };
+    let old = before.snapshots.iter();
+    let old = old.map(|snapshot| line(&snapshot.name, kind(snapshot), snapshot.current));
+    let stays = before
+        .snapshots
+        .iter()
+        .filter(|snapshot| !removed.contains(&snapshot.name));
+    let current = |snapshot: &Snapshot| match (reverted, taken) {
+        (Some(name), _) => snapshot.name == name,
+        (None, Some(_)) => false,
+        (None, None) => snapshot.current,
+    };
+    let stays = stays.map(|snapshot| line(&snapshot.name, kind(snapshot), current(snapshot)));
+    let new = taken.map(|(name, decision)| line(name, decision.kind, true));
+    let header = format!("snapshots of {}", before.domain.name);
+    Diff::texts(
+        header,
+        old.collect::<String>(),
+        stays.chain(new).collect::<String>(),
+    )
+}
+
+fn kind(snapshot: &Snapshot) -> Kind {
+    match snapshot.is_external() {
+        true => Kind::External,
+        false => Kind::Internal,
+    }
 }
 
 #[cfg(test)]
