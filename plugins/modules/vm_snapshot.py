@@ -33,7 +33,7 @@ attributes:
     support: full
     description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     details:
-      - Shows the snapshots and the steps.
+      - Shows the list of snapshots, with their kinds, and an asterisk at the current one.
   platform:
     support: full
     platforms: linux
@@ -53,7 +53,9 @@ options:
     description:
       - The snapshot's name.
       - If not set, O(state=present) takes a new one on every run, with the time in UTC in its name
-        (C(bulkhead-20261122-071500)). With a name that is there already nothing is done.
+        (C(bulkhead-20261122-071500)).
+      - With a name that is there already nothing is done; but if that snapshot is of another kind than O(kind) asks
+        for, or its files are not whole any more, the run is refused.
       - Needed for O(state=reverted). Needed for O(state=absent), too, unless O(keep), O(older_than) or
         O(abandoned=remove) says what is to go.
       - At most 100 bytes, without slashes and control characters, without a dot in front and spaces around it, since
@@ -137,7 +139,8 @@ options:
       - V(remove) deletes those of earlier reverts, and B(what they hold is lost). With O(state=absent) it needs no
         O(name).
       - While they are there, the file below them is in use by them, so nothing is merged into it when its snapshot is
-        removed. A warning says so.
+        removed. A warning says so, and V(remove) merges it later.
+      - Has no effect with O(state=reverted).
     type: str
     choices:
       - keep
@@ -156,8 +159,11 @@ options:
     default: 300
 notes:
   - Needs root on the hypervisor, C(virsh) and C(qemu-img). libvirt 9.0 or newer.
-  - Refused are VMs that are transient, paused, on their way to another host, or have another job at work on them,
-    those with saved memory (C(virsh managedsave)), and disks that are handed through, shared between VMs or transient.
+  - Refused are VMs that are transient, that have a job at work on them such as a migration, and those with saved memory
+    (C(virsh managedsave)). To take a snapshot, VMs that are neither running nor off, and disks that are handed through,
+    shared between VMs or transient, are refused too.
+  - A revert is refused if a file that holds the snapshot was written to since, by whomever, or is missing. So is the
+    revert to an internal snapshot below an external one. Remove the external one first.
   - An overlay lies in the directory of the file that it covers. Less than 64 MiB free there is refused, and with
     O(memory) the RAM comes on top of that. B(An overlay grows with every write) until the snapshot is removed. If its
     file system is full, the VM is paused by libvirt.
@@ -231,7 +237,7 @@ uuid:
   sample: 8b0ae4f1-6107-4410-830d-e84c5d1680df
 name:
   description: The snapshot's name.
-  returned: success and there is one
+  returned: success and O(state=present) or O(state=reverted)
   type: str
   sample: bulkhead-20261122-071500
 snapshot:
@@ -330,15 +336,15 @@ decision:
       description: Whether the RAM belongs to it.
       type: bool
     quiesce:
-      description: C(no), C(try) (if the guest refuses, then without) or C(must).
-      type: str
+      description: Whether the guest agent is asked to bring the file systems to rest.
+      type: bool
     reasons:
       description: One sentence for each of the three.
       type: list
       elements: str
 verified:
-  description: How the snapshot was found to be good.
-  returned: success and O(state=present), for a snapshot that this module took
+  description: How the snapshot was found to be good when it was taken, or the VM after it was reverted.
+  returned: success and O(state=reverted), or O(state=present) for a snapshot that this module took
   type: dict
   contains:
     at:
@@ -351,9 +357,15 @@ verified:
     chain:
       description: The files of each disk by the disk's name, the one in use first.
       type: dict
+steps:
+  description: The steps that were done, or in check mode would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [save_definition, take, save_nvram, verify]
 removed:
   description: The snapshots that were removed, or in check mode would be.
-  returned: success
+  returned: success and O(state=present) or O(state=absent)
   type: list
   elements: str
 abandoned:

@@ -129,7 +129,9 @@ fn vm(observed: &Observed) -> Value {
         "disks": observed.disks().map(|told| disk(observed, told)).collect::<Value>(),
         "snapshots": snapshots(observed),
         "abandoned": present::abandoned(observed),
-        "decision": decision(observed, Wanted::Auto, Maybe::Auto, Maybe::Auto).ok(),
+        "decision": decision(observed, Wanted::Auto, Maybe::Auto, Maybe::Auto)
+            .ok()
+            .map(|decision| present::decision(&decision)),
         "can": can(observed),
     })
 }
