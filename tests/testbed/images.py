@@ -23,6 +23,11 @@ HOST_PACKAGES = (
     "iptables jq kmod libcap2-bin libpam-systemd openssh-server podman procps python3 slirp4netns sudo "
     "systemd systemd-sysv uidmap"
 ).split()
+HYPERVISOR_PACKAGES = (
+    "acl busybox-static ca-certificates curl dbus dnsmasq-base e2fsprogs iproute2 iptables jq kmod libpam-systemd "
+    "libvirt-clients libvirt-daemon-system openssh-client openssh-server ovmf procps python3 qemu-guest-agent "
+    "qemu-system-x86 qemu-utils sudo systemd systemd-sysv xorriso xz-utils"
+).split()
 WORKLOAD_PACKAGES = ["busybox-static", "dnsmasq-base", "mariadb-server"]
 
 
@@ -51,6 +56,9 @@ HOSTS = {
     # The newest engine that Debian's archives carry.
     "testing": DebianRoot(
         "testing", (*HOST_PACKAGES, "docker-buildx", "docker-cli", "passt"), "host"),
+    # libvirt 9.0, which cannot revert external snapshots, and 11.3, which can.
+    "hypervisor12": DebianRoot("bookworm", tuple(HYPERVISOR_PACKAGES), "hypervisor"),
+    "hypervisor13": DebianRoot("trixie", tuple(HYPERVISOR_PACKAGES), "hypervisor"),
 }
 # 999 is what the images of MariaDB and others use; the package alone would take the next free id.
 WORKLOAD_ROOT = DebianRoot(

@@ -88,6 +88,9 @@ impl Args {
                 "state is absent but any of the following are missing: name, keep, older_than, abandoned=remove"
                     .to_owned(),
             ),
+            State::Present if self.keep == Some(0) => {
+                refuse("keep must be 1 or more with state=present: the new snapshot is one".to_owned())
+            }
             State::Absent if self.name.is_some() && retention => {
                 refuse("keep and older_than do not go with state=absent and a name".to_owned())
             }

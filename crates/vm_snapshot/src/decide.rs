@@ -11,7 +11,7 @@ use host::libvirt::{
 use serde::{Deserialize, Serialize};
 
 /// From here on libvirt takes internal snapshots of VMs with UEFI, if their variables are in qcow2.
-const INTERNAL_WITH_UEFI: Version = (10, 9, 0);
+pub const INTERNAL_WITH_UEFI: Version = (10, 9, 0);
 
 /// Less than this left on a file system, and an overlay would stop the VM within minutes.
 const LEAST_FREE: u64 = 64 << 20;

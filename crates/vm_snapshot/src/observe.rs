@@ -27,12 +27,21 @@ const AGENT: Duration = Duration::from_secs(3);
 /// # Errors
 /// When libvirt does not answer, or tells what cannot be read.
 pub fn vm(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
+    let mut observed = alone(libvirt, uuid)?;
+    observed.foreign = foreign(libvirt, uuid)?;
+    Ok(observed)
+}
+
+/// The same without what other VMs use, for which each of them would have to be read.
+///
+/// # Errors
+/// As [`vm`].
+pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     let domain = libvirt.domain(uuid)?;
     let place = Place::of(uuid);
-    let (libvirt_version, qemu) = libvirt.versions()?;
+    let (version, _) = libvirt.versions()?;
     let mut observed = Observed {
-        libvirt: libvirt_version,
-        qemu,
+        libvirt: version,
         agent: agent(libvirt, &domain),
         job: match domain.state.is_on() {
             true => libvirt.job(uuid)?,
@@ -42,14 +51,15 @@ pub fn vm(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
         records: place.records()?,
         left: place.left()?,
         chains: chains(&domain, libvirt.timeout),
-        foreign: foreign(libvirt, uuid)?,
         now: now(),
         domain,
         ..Observed::default()
     };
     observed.free = free(&observed);
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
+    observed.modified = modified(&observed.snapshots);
     observed.below = below(&observed, libvirt.timeout);
+    observed.sizes = sizes(&observed);
     observed.written = observed.records.values().flat_map(written).collect();
     Ok(observed)
 }
@@ -148,7 +158,7 @@ fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<Stri
             });
         files.chain(memory).collect::<Vec<_>>()
     });
-    let left = observed.left.iter().flat_map(|left| &left.files);
+    let left = observed.left.abandoned.iter();
     let left = left.map(|file| file.to_string_lossy().into_owned());
     let named: BTreeSet<_> = overlays.chain(left).collect();
     let there = named.into_iter().filter(|file| Path::new(file).exists());
@@ -162,6 +172,29 @@ fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<Stri
                 .and_then(|image| image.full_backing_filename);
             (file, below)
         })
+        .collect()
+}
+
+fn modified(snapshots: &[Snapshot]) -> BTreeMap<String, i64> {
+    let frozen = snapshots
+        .iter()
+        .flat_map(|snapshot| snapshot.frozen().into_values());
+    let seen = frozen.filter_map(|source| {
+        let stamp = Stamp::of(Path::new(&source.file)).ok()?;
+        Some((source.file, stamp.modified.0))
+    });
+    seen.collect()
+}
+
+fn sizes(observed: &Observed) -> BTreeMap<String, u64> {
+    let frozen = observed.frozen.values().flat_map(BTreeMap::values);
+    let images = observed.chains.values().chain(frozen).flatten().flatten();
+    let files = images.map(|image| &image.filename);
+    files
+        .chain(observed.below.keys())
+        // A block device has no size of its own that would tell what is in use.
+        .filter(|file| Path::new(file).is_file())
+        .filter_map(|file| Some((file.clone(), size(Path::new(file)).ok()?)))
         .collect()
 }
 

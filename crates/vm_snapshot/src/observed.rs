@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     pub libvirt: Version,
-    pub qemu: Version,
     pub domain: Domain,
     pub agent: Agent,
     /// A job that is at work on the VM, in libvirt's word.
@@ -24,7 +23,7 @@ pub struct Observed {
     pub snapshots: Vec<Snapshot>,
     /// This module's records of them, by name.
     pub records: BTreeMap<String, Record>,
-    pub left: Vec<Left>,
+    pub left: Left,
     /// By target of each disk that holds data: its files, the one in use first; or why they cannot be told.
     pub chains: BTreeMap<String, Result<Vec<Image>, String>>,
     /// By snapshot and target: the frozen file and those below it; or why they cannot be told.
@@ -35,8 +34,12 @@ pub struct Observed {
     pub foreign: BTreeMap<String, String>,
     /// Those of the files that snapshots and reverts name which are there, with the file below each.
     pub below: BTreeMap<String, Option<String>>,
+    /// Bytes on disk of every file of the chains, and of those that snapshots and reverts name.
+    pub sizes: BTreeMap<String, u64>,
     /// Files whose stamp in the record is not what they look like now.
     pub written: BTreeSet<String>,
+    /// By frozen file: when it was last written, in seconds since 1970.
+    pub modified: BTreeMap<String, i64>,
     /// Seconds since 1970.
     pub now: i64,
 }

@@ -1,10 +1,10 @@
 //! What this module remembers of the snapshots it took, beside what libvirt knows.
 //!
 //! `STATE/UUID/snapshots/NAME/` has `record.json`, `domain.xml` (the lasting definition, passwords
-//! included) and `nvram` (UEFI's variables); `STATE/UUID/abandoned.json` tells what reverts left behind.
+//! included) and `nvram` (UEFI's variables); `STATE/UUID/left.json` tells what reverts left behind.
 
 use anyhow::{Context, Result};
-use host::files;
+use host::{files, libvirt::domain::Source};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -57,15 +57,13 @@ impl Stamp {
     }
 }
 
-/// What a revert left behind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What is still there though nothing needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Left {
-    /// The snapshot that was gone back to.
-    pub snapshot: String,
-    /// Seconds since 1970.
-    pub at: i64,
-    /// Disks' overlays, UEFI's variables and the definition, as they were.
-    pub files: Vec<PathBuf>,
+    /// What reverts left behind: disks' overlays, UEFI's variables and definitions, as they were.
+    pub abandoned: Vec<PathBuf>,
+    /// Frozen files of removed snapshots, by target, that could not be merged with what stands on them.
+    pub unmerged: Vec<(String, Source)>,
 }
 
 /// Where everything about one VM is.
@@ -132,21 +130,27 @@ impl Place {
         write(&directory.join("record.json"), record)
     }
 
-    /// What reverts left behind and nobody removed yet.
+    /// What is still there though nothing needs it.
     ///
     /// # Errors
     /// When the list cannot be read.
-    pub fn left(&self) -> Result<Vec<Left>> {
-        Ok(read(&self.0.join("abandoned.json"))?.unwrap_or_default())
+    pub fn left(&self) -> Result<Left> {
+        Ok(read(&self.0.join("left.json"))?.unwrap_or_default())
     }
 
     /// Writes that list.
     ///
     /// # Errors
     /// With the path and what the system said.
-    pub fn write_left(&self, left: &[Left]) -> Result<()> {
+    pub fn write_left(&self, left: &Left) -> Result<()> {
         make(&self.0)?;
-        write(&self.0.join("abandoned.json"), left)
+        write(&self.0.join("left.json"), left)
+    }
+
+    /// Where a revert puts what it replaces.
+    #[must_use]
+    pub fn aside(&self, stamp: &str) -> PathBuf {
+        self.0.join("aside").join(stamp)
     }
 }
 

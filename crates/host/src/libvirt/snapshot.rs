@@ -5,6 +5,7 @@ use super::{
     xml,
 };
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use xmltree::Element;
 
@@ -32,7 +33,8 @@ pub struct Snapshot {
 }
 
 /// Where a snapshot has the RAM.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Memory {
     /// Nowhere.
     #[default]
@@ -44,7 +46,8 @@ pub enum Memory {
 }
 
 /// What a disk's data is written to from the snapshot on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Overlay {
     /// The snapshot does not hold the disk.
     No,

@@ -1,0 +1,247 @@
+//! A VM is brought back to a snapshot.
+//!
+//! libvirt can do so itself, external snapshots from 9.9 on. For these it is done here all the same: its own
+//! revert deletes the overlays in use, and with them all that was written since, and leaves UEFI's variables
+//! as they are.
+
+use super::{Plan, Refusals, take, unknown};
+use crate::{
+    decide,
+    observed::Observed,
+    record::Place,
+    step::{Aside, Fresh, Power, Resuming, Reverted, What},
+};
+use host::libvirt::{
+    domain::{self, Source},
+    snapshot::{Memory, Overlay, Snapshot},
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What follows a snapshot's name in the names of the overlays that a revert to it makes.
+pub const SINCE: &str = "-since-";
+
+/// The steps back to the snapshot of this name. `definition` is the VM's at that time, `stamp` names files.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn revert(
+    observed: &Observed,
+    name: &str,
+    definition: &str,
+    stamp: &str,
+) -> Result<Plan, Refusals> {
+    let Some(snapshot) = observed.snapshot(name) else {
+        return Err(vec![unknown(name, observed)]);
+    };
+    let mut refusals = decide::busy(observed);
+    refusals.extend(match snapshot.is_external() {
+        true => take::damage(observed, snapshot),
+        false => internal_out_of_reach(observed, snapshot),
+    });
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    match snapshot.is_external() {
+        true => external(observed, snapshot, definition, stamp)
+            .map_err(|error| vec![format!("{error:#}")]),
+        false => Ok(internal(observed, snapshot)),
+    }
+}
+
+/// libvirt reverts the files in use. Where an external snapshot froze one of them, its data would go.
+fn internal_out_of_reach(observed: &Observed, snapshot: &Snapshot) -> Refusals {
+    let mut refusals: Vec<_> = observed.broken(None).collect();
+    let name = &snapshot.name;
+    for target in within(snapshot) {
+        let Some(used) = observed.in_use(target) else {
+            refusals.push(format!(
+                "the VM has no disk {target} any more, which snapshot \"{name}\" holds"
+            ));
+            continue;
+        };
+        let image = observed.chain(target).first();
+        if !image.is_some_and(|image| image.snapshots.iter().any(|within| within.name == *name)) {
+            refusals.push(format!(
+                "{} does not have snapshot \"{name}\" within: remove the external snapshots that were taken later",
+                used.file
+            ));
+        }
+        let freezing = observed.snapshots.iter().find(|other| {
+            let frozen = other.frozen();
+            frozen
+                .get(target)
+                .is_some_and(|source| source.file == used.file)
+        });
+        if let Some(other) = freezing {
+            refusals.push(format!(
+                "{} holds the data of snapshot \"{}\", which would be lost: remove that one first",
+                used.file, other.name
+            ));
+        }
+    }
+    refusals
+}
+
+fn within(snapshot: &Snapshot) -> impl Iterator<Item = &String> {
+    let overlays = snapshot.overlays.iter();
+    overlays
+        .filter(|(_, overlay)| **overlay == Overlay::Internal)
+        .map(|(target, _)| target)
+}
+
+fn internal(observed: &Observed, snapshot: &Snapshot) -> Plan {
+    let name = snapshot.name.clone();
+    let steps = [
+        What::RevertInternal {
+            name: name.clone(),
+            was: Power::of(observed.domain.state),
+        },
+        What::VerifyReverted(Reverted {
+            name,
+            running: snapshot.state == "running",
+            chains: BTreeMap::new(),
+        }),
+    ];
+    let mut plan = Plan::of(&observed.domain.uuid, steps);
+    plan.warnings.push(format!(
+        "what the VM has written since snapshot \"{}\" is gone, as with every internal snapshot",
+        snapshot.name
+    ));
+    plan
+}
+
+fn external(
+    observed: &Observed,
+    snapshot: &Snapshot,
+    definition: &str,
+    stamp: &str,
+) -> anyhow::Result<Plan> {
+    let (domain, name) = (&observed.domain, &snapshot.name);
+    let place = Place::of(&domain.uuid);
+    let fresh = overlays(observed, snapshot, stamp);
+    let sources = sources(&fresh);
+    let after = domain::with_sources(definition, &sources)?;
+    let was = Power::of(domain.state);
+    let nvram = saved_nvram(observed, name);
+    let aside = Aside {
+        directory: place.aside(stamp),
+        definition: domain.lasting.clone().unwrap_or_default(),
+        nvram: nvram.clone(),
+    };
+    let resuming = resuming(observed, snapshot, &sources);
+    let current = observed.snapshots.iter().find(|snapshot| snapshot.current);
+    let mut steps = vec![
+        What::MakeOverlays(fresh.clone()),
+        What::PutAside(aside.clone()),
+        What::Stop { was },
+    ];
+    steps.extend(nvram.map(|file| What::RestoreNvram {
+        name: name.clone(),
+        aside: aside.directory.join("nvram"),
+        file,
+    }));
+    steps.extend([
+        What::Define {
+            before: aside.definition.clone(),
+            after,
+        },
+        What::Leave {
+            files: left(observed, &sources, &aside),
+        },
+        What::MakeCurrent {
+            name: name.clone(),
+            before: current.map(|snapshot| snapshot.name.clone()),
+        },
+        What::Resume(resuming.clone()),
+        What::VerifyReverted(Reverted {
+            name: name.clone(),
+            running: resuming != Resuming::Off,
+            chains: fresh
+                .into_iter()
+                .map(|fresh| (fresh.target, (fresh.file, fresh.below.file)))
+                .collect(),
+        }),
+    ]);
+    let mut plan = Plan::of(&domain.uuid, steps);
+    plan.warnings = warnings(observed, &sources);
+    Ok(plan)
+}
+
+fn overlays(observed: &Observed, snapshot: &Snapshot, stamp: &str) -> Vec<Fresh> {
+    let frozen = snapshot.frozen().into_iter();
+    frozen
+        .map(|(target, below)| {
+            // Beside the overlay that the snapshot made, whose directory the VM may write to.
+            let beside = match snapshot.overlays.get(&target) {
+                Some(Overlay::External(overlay)) => overlay,
+                _ => &below.file,
+            };
+            let stem = take::stem(beside, observed);
+            Fresh {
+                file: format!("{stem}.{}{SINCE}{stamp}", snapshot.name),
+                target,
+                below,
+            }
+        })
+        .collect()
+}
+
+fn sources(fresh: &[Fresh]) -> BTreeMap<String, Source> {
+    let source = |fresh: &Fresh| Source {
+        file: fresh.file.clone(),
+        format: "qcow2".to_owned(),
+    };
+    fresh
+        .iter()
+        .map(|fresh| (fresh.target.clone(), source(fresh)))
+        .collect()
+}
+
+fn saved_nvram(observed: &Observed, name: &str) -> Option<PathBuf> {
+    let saved = observed
+        .records
+        .get(name)
+        .is_some_and(|record| record.nvram);
+    let nvram = observed.domain.nvram.as_ref().filter(|_| saved);
+    nvram.map(|nvram| PathBuf::from(&nvram.file))
+}
+
+fn resuming(
+    observed: &Observed,
+    snapshot: &Snapshot,
+    sources: &BTreeMap<String, Source>,
+) -> Resuming {
+    let ran = observed
+        .records
+        .get(&snapshot.name)
+        .map(|record| record.running);
+    match &snapshot.memory {
+        Memory::External(file) => Resuming::Memory {
+            file: file.clone(),
+            sources: sources.clone(),
+        },
+        _ if ran.unwrap_or(snapshot.state == "disk-snapshot") => Resuming::Boot,
+        _ => Resuming::Off,
+    }
+}
+
+/// The overlays in use, unless another snapshot needs them.
+fn left(observed: &Observed, sources: &BTreeMap<String, Source>, aside: &Aside) -> Vec<PathBuf> {
+    let used = sources.keys().filter_map(|target| observed.in_use(target));
+    let mut files: Vec<_> = used.map(|source| PathBuf::from(source.file)).collect();
+    files.push(aside.directory.join("domain.xml"));
+    files.extend(aside.nvram.as_ref().map(|_| aside.directory.join("nvram")));
+    files
+}
+
+fn warnings(observed: &Observed, sources: &BTreeMap<String, Source>) -> Vec<String> {
+    let since = observed
+        .disks()
+        .filter(|disk| !sources.contains_key(&disk.target));
+    since
+        .map(|disk| {
+            let (target, file) = (&disk.target, disk.source.as_deref().unwrap_or("-"));
+            format!("disk {target} ({file}) is no part of the snapshot; the VM does not have it any more")
+        })
+        .collect()
+}

@@ -1,0 +1,194 @@
+//! A snapshot is taken.
+
+use super::{Plan, Refusals};
+use crate::{
+    args::{Args, Wanted},
+    decide::{self, Decision, Kind},
+    observed::Observed,
+    step::{Taking, What},
+};
+use host::libvirt::{
+    domain::{Disk, State},
+    snapshot::{Memory, Overlay, Snapshot},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+/// The steps to a snapshot of this name; none where it is there.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn take(args: &Args, observed: &Observed, name: &str) -> Result<Plan, Refusals> {
+    if let Some(snapshot) = observed.snapshot(name) {
+        return there(args, observed, snapshot).map(|()| Plan::default());
+    }
+    let decision = decide::decide(args, observed)?;
+    let overlays = overlays(&decision, observed, name)?;
+    let domain = &observed.domain;
+    let taking = Taking {
+        name: name.to_owned(),
+        description: args.description.clone(),
+        kind: decision.kind,
+        memory: memory(&decision, &overlays),
+        before: sources(observed),
+        overlays,
+        quiesce: decision.quiesce,
+        running: domain.state == State::Running,
+    };
+    let mut steps = vec![
+        What::SaveDefinition {
+            name: name.to_owned(),
+            definition: domain.lasting.clone().unwrap_or_default(),
+        },
+        What::Take(taking.clone()),
+    ];
+    let nvram = domain
+        .nvram
+        .as_ref()
+        .filter(|_| decision.kind == Kind::External);
+    steps.extend(nvram.map(|nvram| What::SaveNvram {
+        name: name.to_owned(),
+        file: nvram.file.clone().into(),
+    }));
+    steps.push(What::Verify {
+        taking,
+        nvram: nvram.is_some(),
+    });
+    let mut plan = Plan::of(&domain.uuid, steps);
+    let mixed = observed
+        .snapshots
+        .iter()
+        .find(|snapshot| !snapshot.is_external());
+    if let (Kind::External, Some(internal)) = (decision.kind, mixed) {
+        plan.warnings.push(format!(
+            "the VM has the internal snapshot \"{}\", to which it can be brought back only once \"{name}\" is removed",
+            internal.name
+        ));
+    }
+    plan.decision = Some(decision);
+    Ok(plan)
+}
+
+/// Whether the snapshot that is there is the one that is wished for, and still good.
+fn there(args: &Args, observed: &Observed, snapshot: &Snapshot) -> Result<(), Refusals> {
+    let name = &snapshot.name;
+    let kind = match snapshot.is_external() {
+        true => Wanted::External,
+        false => Wanted::Internal,
+    };
+    let mut refusals = vec![];
+    if args.kind != Wanted::Auto && args.kind != kind {
+        refusals.push(format!(
+            "there is a snapshot \"{name}\" of the other kind; give another name"
+        ));
+    }
+    refusals.extend(damage(observed, snapshot));
+    match refusals.is_empty() {
+        true => Ok(()),
+        false => Err(refusals),
+    }
+}
+
+/// Why nobody can go back to an external snapshot.
+pub fn damage(observed: &Observed, snapshot: &Snapshot) -> Refusals {
+    let name = &snapshot.name;
+    let mut damage: Vec<_> = observed.broken(Some(name)).collect();
+    for (target, source) in snapshot.frozen() {
+        let file = &source.file;
+        if observed
+            .in_use(&target)
+            .is_some_and(|used| used.file == *file)
+        {
+            damage.push(format!(
+                "disk {target} is written to {file}, which held the data of snapshot \"{name}\": it is lost"
+            ));
+        } else if observed.written.contains(file) {
+            damage.push(format!(
+                "{file} was written to after snapshot \"{name}\", whose data it held"
+            ));
+        } else if !observed.records.contains_key(name) && written_later(observed, snapshot, file) {
+            damage.push(format!(
+                "{file} was written to after snapshot \"{name}\" was taken, which cannot be shown to be whole"
+            ));
+        }
+    }
+    damage
+}
+
+/// A file is flushed for a snapshot, and closed for writing within the next seconds.
+fn written_later(observed: &Observed, snapshot: &Snapshot, file: &str) -> bool {
+    let modified = observed.modified.get(file);
+    modified.is_some_and(|modified| *modified > snapshot.created + 5)
+}
+
+fn sources(observed: &Observed) -> BTreeMap<String, host::libvirt::domain::Source> {
+    let disks = observed.disks();
+    disks
+        .filter_map(|disk| Some((disk.target.clone(), observed.in_use(&disk.target)?)))
+        .collect()
+}
+
+fn memory(decision: &Decision, overlays: &BTreeMap<String, Overlay>) -> Memory {
+    let first = overlays.values().find_map(|overlay| match overlay {
+        Overlay::External(file) => Some(file),
+        _ => None,
+    });
+    match (decision.memory, first) {
+        (false, _) => Memory::No,
+        (true, Some(file)) => Memory::External(format!("{file}.memory")),
+        (true, None) => Memory::Internal,
+    }
+}
+
+fn overlays(
+    decision: &Decision,
+    observed: &Observed,
+    name: &str,
+) -> Result<BTreeMap<String, Overlay>, Refusals> {
+    let mut overlays: BTreeMap<String, Overlay> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for disk in &observed.domain.disks {
+        let overlay = match decision.kind {
+            _ if !disk.holds_data() => Overlay::No,
+            Kind::Internal => Overlay::Internal,
+            Kind::External => Overlay::External(overlay(disk, observed, name, &mut taken)),
+        };
+        overlays.insert(disk.target.clone(), overlay);
+    }
+    Ok(overlays)
+}
+
+fn overlay(disk: &Disk, observed: &Observed, suffix: &str, taken: &mut BTreeSet<String>) -> String {
+    let stem = stem(disk.source.as_deref().unwrap_or_default(), observed);
+    let short = format!("{stem}.{suffix}");
+    let file = match taken.contains(&short) {
+        true => format!("{stem}-{}.{suffix}", disk.target),
+        false => short,
+    };
+    taken.insert(file.clone());
+    file
+}
+
+/// A disk's path without what names the image's format or the snapshot it stands on.
+pub fn stem(file: &str, observed: &Observed) -> String {
+    let path = Path::new(file);
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let of_snapshot = observed.snapshots.iter().find_map(|snapshot| {
+        let at = own.rfind(&format!(".{}", snapshot.name))?;
+        let rest = &own[at + 1 + snapshot.name.len()..];
+        (rest.is_empty() || rest.starts_with(super::revert::SINCE)).then(|| own[..at].to_owned())
+    });
+    let of_format = || {
+        let formats = ["qcow2", "img", "raw"];
+        let cut = formats
+            .iter()
+            .find_map(|format| own.strip_suffix(&format!(".{format}")));
+        cut.unwrap_or(&own).to_owned()
+    };
+    let stem = of_snapshot
+        .filter(|stem| !stem.is_empty())
+        .unwrap_or_else(of_format);
+    path.with_file_name(stem).to_string_lossy().into_owned()
+}

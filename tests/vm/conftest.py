@@ -1,0 +1,60 @@
+"""The hypervisor hosts, one for each libvirt, and guests on them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+pytest.register_assert_rewrite("guest", "hypervisor")
+
+from guest import Guest  # noqa: E402
+from hypervisor import EVERY, Hypervisor  # noqa: E402
+from testbed import host  # noqa: E402
+
+HYPERVISORS = {}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With pytest-xdist, `-n 2` runs the hypervisors side by side: one worker to a host."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByHost(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return next((host.id for host in EVERY if host.id in nodeid), "none")
+
+    return ByHost(config, log)
+
+
+def pytest_sessionfinish():
+    for name in HYPERVISORS:
+        host.down(name)
+
+
+@pytest.fixture(scope="session", params=EVERY)
+def hypervisor(request):
+    """The hypervisor host: every test runs on libvirt 9 and on libvirt 11, unless it names one of them with
+    `@pytest.mark.parametrize("hypervisor", [LIBVIRT_11], indirect=True)`. See `Hypervisor` for what it can do."""
+    name, image = request.param
+    if name not in HYPERVISORS:
+        HYPERVISORS[name] = Hypervisor(name, image)
+    return HYPERVISORS[name]
+
+
+@pytest.fixture
+def guests(hypervisor):
+    """Makes guests: `guests(name="guest", started=True, disks=["qcow2", "raw"], uefi=None, agent=False, …)` with the
+    further fields of `Guest`. A started one answers when it is returned. After the test every guest is removed with
+    all it has."""
+    def make(name="guest", started=True, **properties):
+        guest = Guest(hypervisor, name, **properties)
+        guest.define()
+        if started:
+            guest.start()
+        return guest
+
+    hypervisor.clean()
+    yield make
+    hypervisor.clean()
