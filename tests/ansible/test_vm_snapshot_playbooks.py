@@ -120,7 +120,7 @@ def test_told_to_it_reverts_to_the_newest_and_says_what_is_lost(vms):
     assert reverted == {'pihole': 'second', 'mymx': 'third'}
     lost = ' '.join(done.stdout.partition('TASK [What would be lost]')[2].partition('PLAY')[0].split())
     assert 'pihole goes back to \\"second\\" of' in lost and ', 1:00:' in lost
-    assert 'What it wrote since is left behind in /images/pihole.qcow2' in lost
+    assert 'What it wrote since is kept aside in /images/pihole.qcow2' in lost
 
 
 @pytest.mark.parametrize(('answer', 'reverted'), [('yes', {'pihole'}), ('no', set()), ('', set())])

@@ -69,6 +69,7 @@ SUITES = {
     "shift": pytest("tests/shift", "-o", "junit_family=legacy"),
     "molecule-default": Suite(["molecule", "test"], whole),
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
+    "molecule-vm_snapshot": Suite(["molecule", "test", "--scenario-name", "vm_snapshot"], whole),
     "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=60),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
@@ -91,7 +92,7 @@ def main():
     with session():
         results = [(name, *run(name, known[name])) for name in names]
     for name, passed, failed, seconds in results:
-        print(f"{name:<18} {passed:>5} passed {failed:>4} failed {seconds:>6.0f} s")
+        print(f"{name:<20} {passed:>5} passed {failed:>4} failed {seconds:>6.0f} s")
     failures = sum(failed for _, _, failed, _ in results)
     summary = f"{sum(passed for _, passed, _, _ in results)} passed, {failures} failed"
     (RESULTS / "summary").write_text(f"{summary}\n")
