@@ -55,6 +55,7 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
         domain,
         ..Observed::default()
     };
+    forget(&mut observed);
     observed.free = free(&observed);
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
     observed.modified = modified(&observed.snapshots);
@@ -133,9 +134,25 @@ fn foreign(libvirt: &Libvirt, uuid: &str) -> Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
+/// Sets aside the records whose snapshot is not there any more, or is another one of the same name.
+fn forget(observed: &mut Observed) {
+    let snapshots = &observed.snapshots;
+    let known = |record: &Record| {
+        let same = |snapshot: &&Snapshot| {
+            snapshot.name == record.name && snapshot.created == record.created
+        };
+        snapshots.iter().any(|snapshot| same(&snapshot))
+    };
+    let gone = observed.records.values().filter(|record| !known(record));
+    observed.forgotten = gone.map(|record| record.name.clone()).collect();
+    observed.records.retain(|_, record| known(record));
+}
+
 fn free(observed: &Observed) -> BTreeMap<String, u64> {
-    let files = observed.disks().filter_map(|disk| disk.source.clone());
+    let images = observed.chains.values().flatten().flatten();
+    let files: BTreeSet<_> = images.map(|image| image.filename.clone()).collect();
     files
+        .into_iter()
         .filter_map(|file| {
             let seen = rustix::fs::statvfs(Path::new(&file)).ok()?;
             Some((file, seen.f_bavail.saturating_mul(seen.f_frsize)))

@@ -23,12 +23,14 @@ pub struct Observed {
     pub snapshots: Vec<Snapshot>,
     /// This module's records of them, by name.
     pub records: BTreeMap<String, Record>,
+    /// The names of records whose snapshot somebody else removed.
+    pub forgotten: BTreeSet<String>,
     pub left: Left,
     /// By target of each disk that holds data: its files, the one in use first; or why they cannot be told.
     pub chains: BTreeMap<String, Result<Vec<Image>, String>>,
     /// By snapshot and target: the frozen file and those below it; or why they cannot be told.
     pub frozen: BTreeMap<String, BTreeMap<String, Result<Vec<Image>, String>>>,
-    /// Bytes left to root on the file system of each file in use.
+    /// Bytes left to root on the file system of each file of a disk.
     pub free: BTreeMap<String, u64>,
     /// By file: another VM in whose chains it is.
     pub foreign: BTreeMap<String, String>,

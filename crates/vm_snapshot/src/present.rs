@@ -195,6 +195,7 @@ fn kind(snapshot: &Snapshot) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::disk;
     use host::qemu_img::{Image, Internal};
 
     #[test]
@@ -205,17 +206,6 @@ mod tests {
 
     /// `vda` on `/i/a` and `vdb` on `/i/b`.
     fn taken(overlay: fn(&str) -> Overlay, memory: Memory) -> Snapshot {
-        let disk = |target: &str, file: &str| Disk {
-            target: target.to_owned(),
-            device: "disk".to_owned(),
-            kind: "file".to_owned(),
-            source: Some(file.to_owned()),
-            format: "qcow2".to_owned(),
-            read_only: false,
-            shareable: false,
-            transient: false,
-            busy: false,
-        };
         let overlays = ["a", "b"].map(|name| (format!("vd{name}"), overlay(name)));
         Snapshot {
             name: "s".to_owned(),

@@ -20,6 +20,8 @@ pub const STATE: &str = "/var/lib/bulkhead/vm_snapshot";
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Record {
     pub name: String,
+    /// When libvirt took it, in seconds since 1970: somebody may give the name to another one.
+    pub created: i64,
     /// The guest's file systems were at rest.
     pub quiesced: bool,
     /// Whether the VM ran.
