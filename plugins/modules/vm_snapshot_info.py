@@ -227,8 +227,9 @@ vms:
           type: path
         size:
           description:
-            - The bytes on disk that the snapshot takes beside the data that it holds. For an external one those are its
-              overlays and the saved RAM, for an internal one the RAM alone. Null where it cannot be told.
+            - The bytes on disk that the snapshot takes beside the data that it holds. For an external one that is what was
+              written since, and the saved RAM; for an internal one the RAM alone. Null where it cannot be told.
+            - What reverts left behind is not counted.
           type: int
         children:
           description: The names of the snapshots that descend from it directly.

@@ -78,6 +78,15 @@ impl Observed {
         }
     }
 
+    /// Every file that is known to stand on another one, with that one; some more than once.
+    pub fn overlays(&self) -> impl Iterator<Item = (&str, &str)> {
+        let frozen = self.frozen.values().flat_map(BTreeMap::values);
+        let images = self.chains.values().chain(frozen).flatten().flatten();
+        let images = images.map(|image| (&image.filename, &image.full_backing_filename));
+        let pairs = images.chain(&self.below);
+        pairs.filter_map(|(file, below)| Some((file.as_str(), below.as_deref()?)))
+    }
+
     /// What is wrong with the files in use, and with those a snapshot needs.
     pub fn broken<'o>(&'o self, name: Option<&'o str>) -> impl Iterator<Item = String> + 'o {
         let frozen = name
