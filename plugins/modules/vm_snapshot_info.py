@@ -66,22 +66,19 @@ EXAMPLES = r"""
       - mymx
   register: found
 
-- name: Show their snapshots as a tree
-  ansible.builtin.debug:
-    msg: >-
-      {% for snapshot in item.snapshots %}{{ '  ' * snapshot.depth }}{{ snapshot.name }}, {{ snapshot.created }}
-      {% endfor %}
+- name: Each of them can have a snapshot
+  ansible.builtin.assert:
+    that: item.decision is not none
+    fail_msg: "{{ item.name }}: {{ item.can.external.reason }}"
   loop: "{{ found.vms }}"
   loop_control:
     label: "{{ item.name }}"
 
-- name: Each of them can have a snapshot
-  ansible.builtin.assert:
-    that: item.decision is not none
-    fail_msg: "{{ item.can.external.reason }}"
-  loop: "{{ found.vms }}"
-  loop_control:
-    label: "{{ item.name }}"
+- name: Name the snapshots that take more than 10 GiB
+  ansible.builtin.debug:
+    msg: >-
+      {{ found.vms | map(attribute='snapshots') | flatten | rejectattr('size', 'none')
+         | selectattr('size', '>', 10 * 1024 ** 3) | map(attribute='name') }}
 """
 
 RETURN = r"""
