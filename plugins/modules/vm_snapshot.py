@@ -141,7 +141,7 @@ options:
         O(name).
       - While they are there, the file below them is in use by them, so nothing is merged into it when its snapshot is
         removed. A warning says so, and V(remove) merges it later.
-      - Has no effect with O(state=reverted).
+      - V(remove) is refused with O(state=reverted).
     type: str
     choices:
       - keep

@@ -34,6 +34,8 @@ pub struct Observed {
     pub free: BTreeMap<String, u64>,
     /// By file: another VM in whose chains it is.
     pub foreign: BTreeMap<String, String>,
+    /// Why it cannot be told which files some other VM uses.
+    pub untold: Vec<String>,
     /// Those of the files that snapshots and reverts name which are there, with the file below each.
     pub below: BTreeMap<String, Option<String>>,
     /// Bytes on disk of every file of the chains, and of those that snapshots and reverts name.

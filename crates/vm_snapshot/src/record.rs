@@ -149,6 +149,12 @@ impl Place {
         write(&self.0.join("left.json"), left)
     }
 
+    /// Whether it is such a place.
+    #[must_use]
+    pub fn is_aside(&self, directory: &Path) -> bool {
+        directory.parent() == Some(&self.0.join("aside"))
+    }
+
     /// Where a revert puts what it replaces.
     #[must_use]
     pub fn aside(&self, stamp: &str) -> PathBuf {

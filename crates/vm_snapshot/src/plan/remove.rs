@@ -4,6 +4,7 @@ use super::{Plan, Refusals};
 use crate::{
     decide,
     observed::Observed,
+    record::Left,
     step::{Merge, Removal, What},
 };
 use host::libvirt::{
@@ -70,6 +71,12 @@ fn forgotten(observed: &Observed, name: &str) -> Result<Plan, Refusals> {
 /// Everything that stands in the way.
 pub fn clean(observed: &Observed) -> Result<Plan, Refusals> {
     let left = &observed.left;
+    if let (false, Some(reason)) = (*left == Left::default(), observed.untold.first()) {
+        return Ok(Plan {
+            warnings: vec![format!("what reverts left behind stays: {reason}")],
+            ..Plan::default()
+        });
+    }
     let mut files = Files::without(observed, None);
     let mut removal = Removal::of(observed, None);
     for file in &left.abandoned {
@@ -282,6 +289,9 @@ impl<'o> Files<'o> {
         }
         if self.frozen.contains(&base.file) {
             return Err("another snapshot has its data in it".to_owned());
+        }
+        if let Some(reason) = self.observed.untold.first() {
+            return Err(reason.clone());
         }
         let foreign = [&base.file, &top.filename]
             .into_iter()

@@ -110,6 +110,19 @@ fn files_of_other_vms_are_not_written_to() {
 }
 
 #[test]
+fn nothing_is_written_to_or_removed_while_the_files_of_another_vm_cannot_be_told() {
+    let mut observed = two();
+    observed.untold = vec!["which files VM \"x\" uses cannot be told".to_owned()];
+    let plan = remove(&observed, "2").unwrap();
+    assert!(removal(&plan).merges.is_empty());
+    assert!(plan.warnings[0].contains("VM \"x\""));
+    assert_eq!(clean(&observed).unwrap(), Plan::default());
+    observed.left.abandoned = vec!["/i/x".into()];
+    let plan = clean(&observed).unwrap();
+    assert!(plan.steps.is_empty() && plan.warnings[0].contains("stays"));
+}
+
+#[test]
 fn a_merge_needs_room_and_no_snapshot_within() {
     let mut observed = two();
     let chain = observed.chains.get_mut("vda").unwrap().as_mut().unwrap();
