@@ -83,7 +83,9 @@ class Guest:
             <loader readonly='yes' type='pflash'>{OVMF.format("CODE")}</loader>
             <nvram{kind}>{escape(self.nvram)}</nvram>""" if self.uefi else ""
         agent = """
-            <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>""" if self.agent else ""
+            <channel type='unix'>
+              <target type='virtio' name='org.qemu.guest_agent.0'/>
+            </channel>""" if self.agent else ""
         return f"""
         <domain type='qemu'>
           <name>{escape(self.name)}</name>
