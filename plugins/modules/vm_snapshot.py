@@ -124,6 +124,7 @@ options:
     description:
       - Keep only so many of the VM's snapshots, the newest ones. The others are removed as with O(state=absent).
       - Only those that this module took are counted and removed.
+      - At least 1 with O(state=present).
       - With O(state=present) it is done after the new one was verified, with O(state=absent) in place of O(name).
     type: int
   older_than:
@@ -140,7 +141,7 @@ options:
         O(name).
       - While they are there, the file below them is in use by them, so nothing is merged into it when its snapshot is
         removed. A warning says so, and V(remove) merges it later.
-      - Has no effect with O(state=reverted).
+      - V(remove) is refused with O(state=reverted).
     type: str
     choices:
       - keep
@@ -292,7 +293,7 @@ snapshot:
           description: What holds the disk's data of then.
           type: path
         overlay:
-          description: Where the VM wrote from then on. Null for an internal snapshot.
+          description: Where the VM wrote from then on, until it was reverted. Null for an internal snapshot.
           type: path
         size:
           description: The bytes on disk of RV(snapshot.disks[].file), with nothing of the files below it.
@@ -302,8 +303,9 @@ snapshot:
       type: path
     size:
       description:
-        - The bytes on disk that the snapshot takes beside the data that it holds. For an external one those are its
-          overlays and the saved RAM, for an internal one the RAM alone. Null where it cannot be told.
+        - The bytes on disk that the snapshot takes beside the data that it holds. For an external one that is what was
+          written since, and the saved RAM; for an internal one the RAM alone. Null where it cannot be told.
+        - What reverts left behind is not counted.
       type: int
   sample:
     name: before-userns

@@ -66,22 +66,19 @@ EXAMPLES = r"""
       - mymx
   register: found
 
-- name: Show their snapshots as a tree
-  ansible.builtin.debug:
-    msg: >-
-      {% for snapshot in item.snapshots %}{{ '  ' * snapshot.depth }}{{ snapshot.name }}, {{ snapshot.created }}
-      {% endfor %}
+- name: Each of them can have a snapshot
+  ansible.builtin.assert:
+    that: item.decision is not none
+    fail_msg: "{{ item.name }}: {{ item.can.external.reason }}"
   loop: "{{ found.vms }}"
   loop_control:
     label: "{{ item.name }}"
 
-- name: Each of them can have a snapshot
-  ansible.builtin.assert:
-    that: item.decision is not none
-    fail_msg: "{{ item.can.external.reason }}"
-  loop: "{{ found.vms }}"
-  loop_control:
-    label: "{{ item.name }}"
+- name: Name the snapshots that take more than 10 GiB
+  ansible.builtin.debug:
+    msg: >-
+      {{ found.vms | map(attribute='snapshots') | flatten | rejectattr('size', 'none')
+         | selectattr('size', '>', 10 * 1024 ** 3) | map(attribute='name') }}
 """
 
 RETURN = r"""
@@ -227,8 +224,9 @@ vms:
           type: path
         size:
           description:
-            - The bytes on disk that the snapshot takes beside the data that it holds. For an external one those are its
-              overlays and the saved RAM, for an internal one the RAM alone. Null where it cannot be told.
+            - The bytes on disk that the snapshot takes beside the data that it holds. For an external one that is what was
+              written since, and the saved RAM; for an internal one the RAM alone. Null where it cannot be told.
+            - What reverts left behind is not counted.
           type: int
         children:
           description: The names of the snapshots that descend from it directly.

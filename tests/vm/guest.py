@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,11 @@ from xml.sax.saxutils import escape, quoteattr
 
 from hypervisor import IMAGES, NVRAM, Hypervisor
 from testbed import host
-from testbed.base import wait_for
+from testbed.base import Failure, wait_for
 
 TALK = Path(__file__).with_name("talk.py")
-BOOT_SECONDS = 90
+# Emulation is slow where the machine has more to do.
+BOOT_SECONDS = 180
 OVMF = "/usr/share/OVMF/OVMF_{}_4M.fd"
 SUFFIX = {"qcow2": "qcow2", "raw": "img"}
 
@@ -27,10 +29,10 @@ class Guest:
     name: str
     disks: tuple = ("qcow2",)  # the format of each
     uefi: str | None = None  # the format of its NVRAM, "raw" or "qcow2" (from libvirt 9.2 on)
-    agent: bool = False
+    agent: bool = False  # the guest agent runs in it
     memory: int | None = None  # MiB; unless said, as little as it boots with
     megabytes: int = 32  # of each disk
-    directory: str = IMAGES  # where its disks lie
+    directory: str = IMAGES  # where its disks lie; what is elsewhere, the test itself removes
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     # Making it
@@ -41,10 +43,11 @@ class Guest:
                 rm -f /tmp/new.raw
                 truncate --size {self.megabytes}M /tmp/new.raw
                 mkfs.ext4 -q -m 0 /tmp/new.raw
-                qemu-img convert -O {kind} /tmp/new.raw "$1"
+                qemu-img convert -f raw -O {kind} /tmp/new.raw "$1"
             """, path)
         if self.uefi:
-            self.hypervisor.sh(f'mkdir -p {NVRAM}; qemu-img convert -O {self.uefi} {OVMF.format("VARS")} "$1"', self.nvram)
+            template = OVMF.format("VARS")
+            self.hypervisor.sh(f'mkdir -p {NVRAM}; qemu-img convert -f raw -O {self.uefi} {template} "$1"', self.nvram)
         self.hypervisor.write("/run/guest.xml", self.xml())
         self.hypervisor.virsh("define", "--validate", "/run/guest.xml")
 
@@ -79,7 +82,10 @@ class Guest:
         firmware = f"""
             <loader readonly='yes' type='pflash'>{OVMF.format("CODE")}</loader>
             <nvram{kind}>{escape(self.nvram)}</nvram>""" if self.uefi else ""
-        agent = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>" if self.agent else ""
+        agent = """
+            <channel type='unix'>
+              <target type='virtio' name='org.qemu.guest_agent.0'/>
+            </channel>""" if self.agent else ""
         return f"""
         <domain type='qemu'>
           <name>{escape(self.name)}</name>
@@ -95,8 +101,7 @@ class Guest:
           <features><acpi/></features>
           <devices>{disks}
             <serial type='file'><source path='{self.console}'/><target port='0'/></serial>
-            <serial type='unix'><source mode='bind' path='{self.socket}'/><target port='1'/></serial>
-            {agent}
+            <serial type='unix'><source mode='bind' path='{self.socket}'/><target port='1'/></serial>{agent}
           </devices>
         </domain>"""
 
@@ -124,13 +129,20 @@ class Guest:
     def shutdown(self):
         """Press its power button and wait until it is off."""
         self.virsh("shutdown", "--mode", "acpi")
-        wait_for(f"{self.name} shutting down", lambda: self.state == "shut off", 30)
+        wait_for(f"{self.name} shutting down", lambda: self.state == "shut off", BOOT_SECONDS)
 
     def wait_running(self):
         """Wait until its init answers, and its agent, where it has one."""
-        wait_for(f"{self.name} answering", lambda: self._talk("true", 1).returncode == 0, BOOT_SECONDS)
+        try:
+            # QEMU itself, and with it the line, may be replaced meanwhile.
+            wait_for(f"{self.name} answering", lambda: self._talk("true", 20, "again").returncode == 0, BOOT_SECONDS)
+        except Failure as failure:
+            raise Failure(f"{failure}: {self.state}\n{self.hypervisor.read(self.console)}") from None
         if self.agent:
-            wait_for(f"the agent of {self.name} answering", self.agent_answers, 20)
+            wait_for(f"the agent of {self.name} answering", self.agent_answers, BOOT_SECONDS)
+
+    def answers(self, seconds=10):
+        return self._talk("true", seconds).returncode == 0
 
     def agent_answers(self):
         return self.hypervisor.run("virsh", "domtime", "--domain", self.uuid, check=False).returncode == 0
@@ -143,34 +155,35 @@ class Guest:
         """Its agent holds the channel open and says nothing."""
         self.run("kill -STOP $(pidof qemu-ga)")
 
-    def run(self, script, seconds=30):
+    def run(self, script, seconds=90):
         """What a shell script in the running guest says; it has to succeed."""
         done = self._talk(script, seconds)
         assert done.returncode == 0, (script, done)
         return done.stdout
 
-    def _talk(self, script, seconds):
+    def _talk(self, script, seconds, *again):
         encoded = base64.b64encode(script.encode()).decode()
-        return host.python(self.hypervisor.name, TALK, self.socket, str(seconds), encoded, check=False)
+        return host.python(self.hypervisor.name, TALK, self.socket, str(seconds), encoded, *again, check=False)
 
     # What it holds
 
     def write(self, path, text, sync=True):
         """Write a file in the running guest; without `sync` it may be in the guest's memory only."""
         encoded = base64.b64encode(text.encode()).decode()
-        self.run(f"echo {encoded} | base64 -d >'{path}'" + (" && sync" if sync else ""))
+        self.run(f"echo {encoded} | base64 -d >{shlex.quote(path)}" + (" && sync" if sync else ""))
 
     def read(self, path):
         """The text of a file, or None where there is no such file; of a guest that is shut off, read from its disk
         as the guest would find it after its journal was replayed."""
         if self.state == "shut off":
             return self._read_disk(path)
-        return self.run(f"cat '{path}'") if self.run(f"test ! -e '{path}' || echo yes") else None
+        file = shlex.quote(path)
+        return self.run(f"cat {file}") if self.run(f"test ! -e {file} || echo there") else None
 
     def _read_disk(self, path):
         _, target, inner = path.split("/", 2)
         file, kind = self.disk_files[target], self.disk_formats[target]
-        # e2fsck says 1 where it has replayed a journal.
+        # e2fsck ends with 1 where it has replayed a journal.
         self.hypervisor.sh("""
             rm -f /tmp/read.raw /tmp/read.out
             qemu-img convert -f "$1" -O raw "$2" /tmp/read.raw
@@ -184,7 +197,7 @@ class Guest:
         return self.read(path) is not None
 
     def counter(self):
-        """How far it has counted; it goes on by about 2 a second, and each number is synced to its first disk."""
+        """How far it has counted; about 2 a second. All numbers but the newest are sure to be on its first disk."""
         return int(self.read("/vda/counter"))
 
     # Its definition

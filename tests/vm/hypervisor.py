@@ -10,7 +10,8 @@ import pytest
 from testbed import host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-EXECUTABLE = Path(os.environ.get("BULKHEAD_EXE", REPOSITORY / "plugins" / "module_bin" / platform.machine() / "vm_snapshot"))
+BUILT = REPOSITORY / "plugins" / "module_bin" / platform.machine()
+EXECUTABLE = Path(os.environ.get("BULKHEAD_EXE", BUILT / "vm_snapshot"))
 FAULTS = Path(os.environ.get("BULKHEAD_FAULTS_EXE", REPOSITORY / "build" / "faults" / "vm_snapshot"))
 # Another prefix lets a second session run beside one that takes long.
 PREFIX = os.environ.get("BULKHEAD_VM_PREFIX", "vm")
@@ -92,5 +93,5 @@ class Hypervisor:
                 virsh destroy --domain "$guest" || true
                 virsh undefine --domain "$guest" --nvram --managed-save --snapshots-metadata --checkpoints-metadata
             done
-            rm -rf {IMAGES}/* {NVRAM}/* {STATE} /run/guest-*
+            rm -rf {IMAGES}/* {NVRAM}/* {STATE} /run/guest-* /var/log/libvirt/qemu/console-*
         """)

@@ -1,5 +1,6 @@
 """In a hypervisor host: `SOCKET SECONDS SCRIPT` has the guest behind SOCKET run SCRIPT (in base64), prints what it said
-and ends with its status; with 124 where no answer came in time."""
+and ends with its status; with 124 where no answer came in time. With a fourth argument it asks again every second: a
+guest that boots loses what it is sent."""
 
 import base64
 import os
@@ -8,7 +9,7 @@ import sys
 import time
 
 
-def main(path, seconds, script):
+def main(path, seconds, script, again=None):
     end = time.monotonic() + float(seconds)
     number = f"{os.getpid()}-{time.time_ns()}"
     answer = b""
@@ -16,10 +17,19 @@ def main(path, seconds, script):
         try:
             line.connect(path)
             # What an earlier request left unfinished ends with the first newline.
-            line.sendall(f"\n{number} {script}\n".encode())
+            request = f"\n{number} {script}\n".encode()
+            line.sendall(request)
             while b"\n" not in answer.partition(f"{number} ".encode())[2]:
-                line.settimeout(max(end - time.monotonic(), 0.01))
-                received = line.recv(1 << 16)
+                left = end - time.monotonic()
+                if left <= 0:
+                    return 124
+                line.settimeout(min(left, 1))
+                try:
+                    received = line.recv(1 << 16)
+                except TimeoutError:
+                    if again:
+                        line.sendall(request)
+                    continue
                 if not received:
                     return 124
                 answer += received

@@ -10,13 +10,13 @@ def test_a_guest_counts_and_keeps_what_it_writes(guests):
     guest = guests()
     guest.write("/vda/note", "written 'here'\nand synced\n")
     before = guest.counter()
-    wait_for("the counter going on", lambda: guest.counter() > before, 10)
+    wait_for("the counter going on", lambda: guest.counter() > before, 60)
     guest.destroy()
     assert guest.state == "shut off"
     assert guest.read("/vda/note") == "written 'here'\nand synced\n"
     assert guest.read("/vda/other") is None
     counted = guest.counter()
-    assert counted > before
+    assert counted >= before
     guest.start()
     assert guest.exists("/vda/note") and not guest.exists("/vda/other")
     assert guest.counter() >= counted
@@ -54,20 +54,20 @@ def test_the_agent_freezes_the_file_system(guests):
     guest.run("sleep 2")
     assert guest.counter() == frozen
     assert guest.virsh("domfsthaw") == "Thawed 1 filesystem(s)"
-    wait_for("the counter going on", lambda: guest.counter() > frozen, 10)
+    wait_for("the counter going on", lambda: guest.counter() > frozen, 60)
 
 
 def test_a_hanging_agent_does_not_answer(guests):
     guest = guests(agent=True)
     guest.hang_agent()
-    assert guest.hypervisor.run("timeout", "3", "virsh", "domtime", guest.name, check=False).returncode == 124
+    assert not guest.agent_answers()
     assert guest.run("echo here") == "here\n"
 
 
 def test_a_hanging_guest_does_not_answer(guests):
     guest = guests()
     guest.hang()
-    wait_for("the guest hanging", lambda: guest._talk("true", 1).returncode == 124, 10)
+    wait_for("the guest hanging", lambda: not guest.answers(3), 60)
     guest.virsh("shutdown", "--mode", "acpi")
     guest.hypervisor.run("sleep", "2")
     assert guest.state == "running"
@@ -102,3 +102,17 @@ def test_nothing_is_left_of_a_guest(hypervisor, guests):
     assert hypervisor.virsh("list", "--all", "--name") == ""
     assert hypervisor.files() == set()
     assert not hypervisor.exists(guest.nvram)
+
+
+def test_a_reverted_guest_answers_with_the_memory_it_had(guests):
+    guest = guests(agent=True)
+    guest.write("/tmp/before", "in memory only")
+    guest.virsh("snapshot-create-as", "--name", "one")
+    guest.write("/tmp/after", "")
+    guest.virsh("snapshot-revert", "--snapshotname", "one")
+    guest.wait_running()
+    assert guest.read("/tmp/before") == "in memory only"
+    assert not guest.exists("/tmp/after")
+    guest.virsh("managedsave")
+    guest.start()
+    assert guest.read("/tmp/before") == "in memory only"

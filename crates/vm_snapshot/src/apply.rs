@@ -11,10 +11,7 @@ use crate::{
     step::{Power, Step, What},
 };
 use anyhow::{Context as _, Result, bail};
-use host::{
-    command,
-    libvirt::{Libvirt, domain::State},
-};
+use host::{command, libvirt::Libvirt};
 use std::time::Duration;
 use transaction::{Recovery, Store, Undone};
 
@@ -159,10 +156,7 @@ fn stop(context: &Context, uuid: &str) -> Result<()> {
 
 /// Starts a VM that ran before it was stopped.
 fn start_again(context: &Context, uuid: &str, was: Power) -> Result<()> {
-    if was == Power::Off || context.libvirt.domain(uuid)?.state == State::Running {
-        return Ok(());
-    }
-    if context.libvirt.domain(uuid)?.state.is_on() {
+    if was == Power::Off || context.libvirt.domain(uuid)?.state.is_on() {
         return Ok(());
     }
     context.libvirt.call(&["start", uuid]).map(drop)

@@ -81,6 +81,9 @@ impl Args {
             State::Reverted if self.name.is_none() => {
                 refuse("state is reverted but all of the following are missing: name".to_owned())
             }
+            State::Reverted if self.abandoned == Abandoned::Remove => refuse(
+                "abandoned=remove does not go with state=reverted, which leaves more behind".to_owned(),
+            ),
             State::Reverted if retention => {
                 refuse("keep and older_than do not go with state=reverted".to_owned())
             }

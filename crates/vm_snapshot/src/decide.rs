@@ -360,3 +360,6 @@ fn no_room(kind: Kind, memory: bool, observed: &Observed) -> Vec<String> {
     };
     observed.disks().filter_map(lacking).collect()
 }
+
+#[cfg(test)]
+mod tests;

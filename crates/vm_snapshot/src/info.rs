@@ -240,30 +240,15 @@ fn decision(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use host::{libvirt::domain::Domain, qemu_img::Image};
+    use crate::samples;
+    use host::qemu_img::Image;
 
+    /// A VM that is off, with one disk that is raw.
     fn with_disk() -> Observed {
-        let disk = Disk {
-            target: "vda".to_owned(),
-            device: "disk".to_owned(),
-            kind: "file".to_owned(),
-            source: Some("/i/a".to_owned()),
-            format: "raw".to_owned(),
-            read_only: false,
-            shareable: false,
-            transient: false,
-            busy: false,
-        };
-        let domain = Domain {
-            disks: vec![disk],
-            lasting: Some(String::new()),
-            ..Domain::default()
-        };
-        Observed {
-            domain,
-            free: [("/i/a".to_owned(), 1 << 40)].into(),
-            ..Observed::default()
-        }
+        let mut observed = samples::vm(&["/i/a"]);
+        observed.domain.disks[0].format = "raw".to_owned();
+        observed.domain.state = State::ShutOff;
+        observed
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod observed;
 mod plan;
 mod present;
 mod record;
+#[cfg(test)]
+mod samples;
 mod snapshot;
 mod step;
 

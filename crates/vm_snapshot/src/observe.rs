@@ -15,7 +15,7 @@ use host::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,7 +28,10 @@ const AGENT: Duration = Duration::from_secs(3);
 /// When libvirt does not answer, or tells what cannot be read.
 pub fn vm(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     let mut observed = alone(libvirt, uuid)?;
-    observed.foreign = foreign(libvirt, uuid)?;
+    let chains = observed.chains.values().flatten().flatten();
+    let own = chains.map(|image| image.filename.clone());
+    let own = own.chain(observed.below.keys().cloned()).collect();
+    (observed.foreign, observed.untold) = foreign(libvirt, uuid, own)?;
     Ok(observed)
 }
 
@@ -55,6 +58,7 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
         domain,
         ..Observed::default()
     };
+    forget(&mut observed);
     observed.free = free(&observed);
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
     observed.modified = modified(&observed.snapshots);
@@ -110,32 +114,73 @@ fn frozen(snapshots: &[Snapshot], timeout: Duration) -> BTreeMap<String, Chains>
         .collect()
 }
 
-/// The files of all other VMs, down to the last one below.
-fn foreign(libvirt: &Libvirt, uuid: &str) -> Result<BTreeMap<String, String>> {
-    let mut files = BTreeMap::new();
-    for (other, name) in libvirt.list()? {
-        if other == uuid {
+/// By file of this VM: another one that has it too, whatever path it uses; and the VMs whose files cannot be told.
+fn foreign(
+    libvirt: &Libvirt,
+    uuid: &str,
+    own: BTreeSet<String>,
+) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+    let (mut users, mut unknown) = (BTreeMap::new(), vec![]);
+    let others = libvirt
+        .list()?
+        .into_iter()
+        .filter(|(other, _)| other != uuid);
+    for (other, name) in others {
+        match files(libvirt, &other) {
+            Ok(files) => users.extend(files.iter().map(|file| (real(file), name.clone()))),
+            // It may have been removed since the list was made.
+            Err(_) if !libvirt.list()?.iter().any(|(uuid, _)| *uuid == other) => {}
+            Err(error) => unknown.push(format!(
+                "which files VM \"{name}\" uses cannot be told: {error:#}"
+            )),
+        }
+    }
+    let shared = own.into_iter().filter_map(|file| {
+        let user = users.get(&real(&file))?.clone();
+        Some((file, user))
+    });
+    Ok((shared.collect(), unknown))
+}
+
+/// All files of a VM's disks, down to the last one below.
+fn files(libvirt: &Libvirt, uuid: &str) -> Result<Vec<String>> {
+    let domain = libvirt.domain(uuid)?;
+    let mut files = vec![];
+    for disk in domain.disks.iter().filter(|disk| disk.holds_data()) {
+        let Some(source) = &disk.source else { continue };
+        // A VM whose disk is gone uses nothing by it.
+        if !Path::new(source).exists() {
             continue;
         }
-        // It may have been removed since the list was made.
-        let Ok(domain) = libvirt.domain(&other) else {
-            continue;
-        };
-        for disk in &domain.disks {
-            let Some(source) = &disk.source else { continue };
-            files.insert(source.clone(), name.clone());
-            for image in qemu_img::chain(source, &disk.format, libvirt.timeout).unwrap_or_default()
-            {
-                files.insert(image.filename, name.clone());
-            }
-        }
+        let chain = qemu_img::chain(source, &disk.format, libvirt.timeout)?;
+        files.extend(chain.into_iter().map(|image| image.filename));
     }
     Ok(files)
 }
 
+fn real(file: &str) -> PathBuf {
+    std::fs::canonicalize(file).unwrap_or_else(|_| file.into())
+}
+
+/// Sets aside the records whose snapshot is not there any more, or is another one of the same name.
+fn forget(observed: &mut Observed) {
+    let snapshots = &observed.snapshots;
+    let known = |record: &Record| {
+        let same = |snapshot: &&Snapshot| {
+            snapshot.name == record.name && snapshot.created == record.created
+        };
+        snapshots.iter().any(|snapshot| same(&snapshot))
+    };
+    let gone = observed.records.values().filter(|record| !known(record));
+    observed.forgotten = gone.map(|record| record.name.clone()).collect();
+    observed.records.retain(|_, record| known(record));
+}
+
 fn free(observed: &Observed) -> BTreeMap<String, u64> {
-    let files = observed.disks().filter_map(|disk| disk.source.clone());
+    let images = observed.chains.values().flatten().flatten();
+    let files: BTreeSet<_> = images.map(|image| image.filename.clone()).collect();
     files
+        .into_iter()
         .filter_map(|file| {
             let seen = rustix::fs::statvfs(Path::new(&file)).ok()?;
             Some((file, seen.f_bavail.saturating_mul(seen.f_frsize)))

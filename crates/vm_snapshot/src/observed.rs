@@ -23,15 +23,19 @@ pub struct Observed {
     pub snapshots: Vec<Snapshot>,
     /// This module's records of them, by name.
     pub records: BTreeMap<String, Record>,
+    /// The names of records whose snapshot somebody else removed.
+    pub forgotten: BTreeSet<String>,
     pub left: Left,
     /// By target of each disk that holds data: its files, the one in use first; or why they cannot be told.
     pub chains: BTreeMap<String, Result<Vec<Image>, String>>,
     /// By snapshot and target: the frozen file and those below it; or why they cannot be told.
     pub frozen: BTreeMap<String, BTreeMap<String, Result<Vec<Image>, String>>>,
-    /// Bytes left to root on the file system of each file in use.
+    /// Bytes left to root on the file system of each file of a disk.
     pub free: BTreeMap<String, u64>,
     /// By file: another VM in whose chains it is.
     pub foreign: BTreeMap<String, String>,
+    /// Why it cannot be told which files some other VM uses.
+    pub untold: Vec<String>,
     /// Those of the files that snapshots and reverts name which are there, with the file below each.
     pub below: BTreeMap<String, Option<String>>,
     /// Bytes on disk of every file of the chains, and of those that snapshots and reverts name.
@@ -74,6 +78,15 @@ impl Observed {
             Some(Ok(chain)) => chain,
             _ => &[],
         }
+    }
+
+    /// Every file that is known to stand on another one, with that one; some more than once.
+    pub fn overlays(&self) -> impl Iterator<Item = (&str, &str)> {
+        let frozen = self.frozen.values().flat_map(BTreeMap::values);
+        let images = self.chains.values().chain(frozen).flatten().flatten();
+        let images = images.map(|image| (&image.filename, &image.full_backing_filename));
+        let pairs = images.chain(&self.below);
+        pairs.filter_map(|(file, below)| Some((file.as_str(), below.as_deref()?)))
     }
 
     /// What is wrong with the files in use, and with those a snapshot needs.

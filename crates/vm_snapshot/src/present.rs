@@ -13,6 +13,7 @@ use host::libvirt::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::{collections::BTreeSet, path::Path};
 
 /// Seconds since 1970 as ISO 8601, in UTC: `2026-11-22T07:15:00Z`.
 #[must_use]
@@ -84,24 +85,40 @@ fn disks(observed: &Observed, snapshot: &Snapshot) -> Value {
     snapshot.overlays.iter().filter_map(one).collect()
 }
 
-/// The bytes on disk that a snapshot takes beside the data it froze: what has been written since, which
-/// its overlays hold, and the RAM. `None` where one of them is not to be seen.
+/// The bytes on disk that a snapshot takes beside the data that it holds: what has been written since, which
+/// is in the overlays on its files, and the RAM. `None` where one of them is not to be seen.
 fn size(observed: &Observed, snapshot: &Snapshot) -> Option<u64> {
-    let overlays = snapshot.overlays.values().map(|overlay| match overlay {
-        Overlay::External(file) => observed.sizes.get(file).copied(),
-        Overlay::No | Overlay::Internal => Some(0),
-    });
     let memory = match &snapshot.memory {
         Memory::No => Some(0),
         Memory::External(file) => observed.sizes.get(file).copied(),
         Memory::Internal => internal_memory(observed, &snapshot.name),
     };
-    // What an internal one takes of its disks' files is known to nobody.
-    let disks_alone = !snapshot.is_external() && snapshot.memory == Memory::No;
-    match disks_alone {
-        true => None,
-        false => overlays.chain([memory]).sum(),
+    if !snapshot.is_external() {
+        // What an internal one takes of its disks' files is known to nobody.
+        return memory.filter(|_| snapshot.memory != Memory::No);
     }
+    if observed.broken(Some(&snapshot.name)).next().is_some() {
+        return None;
+    }
+    let frozen: BTreeSet<_> = snapshot
+        .frozen()
+        .into_values()
+        .map(|source| source.file)
+        .collect();
+    let overlays = observed
+        .overlays()
+        .filter(|(_, below)| frozen.contains(*below));
+    let overlays: BTreeSet<_> = overlays.map(|(file, _)| file).collect();
+    let abandoned = |file: &str| {
+        observed
+            .left
+            .abandoned
+            .iter()
+            .any(|left| left == Path::new(file))
+    };
+    let written = overlays.into_iter().filter(|file| !abandoned(file));
+    let written = written.map(|file| observed.sizes.get(file).copied());
+    written.chain([memory]).sum()
 }
 
 /// The RAM within the disks' files.
@@ -195,6 +212,7 @@ fn kind(snapshot: &Snapshot) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::disk;
     use host::qemu_img::{Image, Internal};
 
     #[test]
@@ -205,17 +223,6 @@ mod tests {
 
     /// `vda` on `/i/a` and `vdb` on `/i/b`.
     fn taken(overlay: fn(&str) -> Overlay, memory: Memory) -> Snapshot {
-        let disk = |target: &str, file: &str| Disk {
-            target: target.to_owned(),
-            device: "disk".to_owned(),
-            kind: "file".to_owned(),
-            source: Some(file.to_owned()),
-            format: "qcow2".to_owned(),
-            read_only: false,
-            shareable: false,
-            transient: false,
-            busy: false,
-        };
         let overlays = ["a", "b"].map(|name| (format!("vd{name}"), overlay(name)));
         Snapshot {
             name: "s".to_owned(),
@@ -242,11 +249,21 @@ mod tests {
     }
 
     #[test]
-    fn an_external_snapshot_takes_its_overlays_and_its_memory() {
+    fn an_external_snapshot_takes_what_was_written_since_and_its_memory() {
         let with_memory = taken(external, Memory::External("/i/m".to_owned()));
-        let mut observed = sizes(&[("/i/a", 5000), ("/i/a.s", 200), ("/i/b.s", 30), ("/i/m", 4)]);
+        let mut observed = sizes(&[
+            ("/i/a", 5000),
+            ("/i/a.s", 200),
+            ("/i/a.since", 1),
+            ("/i/b.s", 30),
+            ("/i/m", 4),
+        ]);
+        for (file, below) in [("a.s", "a"), ("a.since", "a"), ("b.s", "b"), ("c.s", "c")] {
+            let below = Some(format!("/i/{below}"));
+            observed.below.insert(format!("/i/{file}"), below);
+        }
         let told = snapshot(&observed, &with_memory);
-        assert_eq!(told["size"], 234);
+        assert_eq!(told["size"], 235);
         assert_eq!(
             told["disks"][0],
             json!({"target": "vda", "format": "qcow2", "file": "/i/a", "overlay": "/i/a.s", "size": 5000})
@@ -256,8 +273,22 @@ mod tests {
             (&told["kind"], &told["memory"]),
             (&json!("external"), &json!(true))
         );
+        observed.left.abandoned = vec!["/i/a.s".into()];
+        assert_eq!(snapshot(&observed, &with_memory)["size"], 35);
         observed.sizes.remove("/i/b.s");
         assert_eq!(snapshot(&observed, &with_memory)["size"], Value::Null);
+    }
+
+    #[test]
+    fn what_was_written_to_files_that_are_not_whole_has_no_size() {
+        let mut observed = sizes(&[]);
+        assert_eq!(snapshot(&observed, &taken(external, Memory::No))["size"], 0);
+        let broken = Err("no /i/a.s".to_owned());
+        observed.chains.insert("vda".to_owned(), broken);
+        assert_eq!(
+            snapshot(&observed, &taken(external, Memory::No))["size"],
+            Value::Null
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub const STATE: &str = "/var/lib/bulkhead/vm_snapshot";
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Record {
     pub name: String,
+    /// When libvirt took it, in seconds since 1970: somebody may give the name to another one.
+    pub created: i64,
     /// The guest's file systems were at rest.
     pub quiesced: bool,
     /// Whether the VM ran.
@@ -145,6 +147,12 @@ impl Place {
     pub fn write_left(&self, left: &Left) -> Result<()> {
         make(&self.0)?;
         write(&self.0.join("left.json"), left)
+    }
+
+    /// Whether it is such a place.
+    #[must_use]
+    pub fn is_aside(&self, directory: &Path) -> bool {
+        directory.parent() == Some(&self.0.join("aside"))
     }
 
     /// Where a revert puts what it replaces.

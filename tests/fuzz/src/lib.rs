@@ -4,13 +4,14 @@
 mod arguments;
 mod ids;
 mod journals;
+mod libvirt;
 mod system;
 
 /// Panics where a parser breaks its word.
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("accounts", system::accounts),
     ("acl", ids::acl),
     ("arguments", arguments::arguments),
@@ -19,6 +20,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("compose_override", system::compose_override),
     ("daemon_json", system::daemon_json),
     ("docker", system::docker),
+    ("libvirt", libvirt::libvirt),
     ("literal", arguments::literal),
     ("map", ids::map),
     ("mounts", system::mounts),

@@ -18,7 +18,7 @@ use host::{
         snapshot::{self, Snapshot},
     },
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 pub fn remove(context: &Context, uuid: &str, removal: &Removal) -> Result<()> {
     let (libvirt, place) = (&context.libvirt, Place::of(uuid));
@@ -42,6 +42,10 @@ pub fn remove(context: &Context, uuid: &str, removal: &Removal) -> Result<()> {
     stamp_again(&place, removal)?;
     for file in &removal.drop {
         files::remove_optional(file)?;
+        // What a revert put aside has a directory of its own, which goes with the last of it.
+        if let Some(directory) = file.parent().filter(|directory| place.is_aside(directory)) {
+            let _ = fs::remove_dir(directory);
+        }
     }
     note_left(&place, removal)?;
     match &removal.name {

@@ -36,7 +36,7 @@ pub fn taken(
         nvram,
         ..Record::default()
     };
-    listed(context, uuid, taking)?;
+    record.created = listed(context, uuid, taking)?;
     let domain = context.libvirt.domain(uuid)?;
     ensure!(
         domain.state.is_on() == taking.running,
@@ -52,7 +52,8 @@ pub fn taken(
     place.write(&record)
 }
 
-fn listed(context: &mut Context, uuid: &str, taking: &Taking) -> Result<()> {
+/// When libvirt took it.
+fn listed(context: &mut Context, uuid: &str, taking: &Taking) -> Result<i64> {
     let snapshots = context.libvirt.snapshots(uuid)?;
     let found = snapshots
         .iter()
@@ -73,7 +74,7 @@ fn listed(context: &mut Context, uuid: &str, taking: &Taking) -> Result<()> {
     context
         .checks
         .push("listed by libvirt, with every disk as asked".to_owned());
-    Ok(())
+    Ok(found.created)
 }
 
 fn external(

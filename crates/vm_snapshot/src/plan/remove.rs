@@ -4,6 +4,7 @@ use super::{Plan, Refusals};
 use crate::{
     decide,
     observed::Observed,
+    record::Left,
     step::{Merge, Removal, What},
 };
 use host::libvirt::{
@@ -57,7 +58,7 @@ pub fn remove(observed: &Observed, name: &str) -> Result<Plan, Refusals> {
 
 /// A record whose snapshot somebody else removed.
 fn forgotten(observed: &Observed, name: &str) -> Result<Plan, Refusals> {
-    if !observed.records.contains_key(name) {
+    if !observed.forgotten.contains(name) {
         return Ok(Plan::default());
     }
     let removal = Removal::of(observed, Some(name));
@@ -70,6 +71,12 @@ fn forgotten(observed: &Observed, name: &str) -> Result<Plan, Refusals> {
 /// Everything that stands in the way.
 pub fn clean(observed: &Observed) -> Result<Plan, Refusals> {
     let left = &observed.left;
+    if let (false, Some(reason)) = (*left == Left::default(), observed.untold.first()) {
+        return Ok(Plan {
+            warnings: vec![format!("what reverts left behind stays: {reason}")],
+            ..Plan::default()
+        });
+    }
     let mut files = Files::without(observed, None);
     let mut removal = Removal::of(observed, None);
     for file in &left.abandoned {
@@ -168,8 +175,7 @@ fn no_room(observed: &Observed, removal: &Removal) -> Refusals {
             .chain(&merge.target)
             .iter()
             .find(|image| image.filename == merge.top);
-        let used = observed.in_use(&merge.target).map(|source| source.file);
-        let free = used.and_then(|file| observed.free.get(&file));
+        let free = observed.free.get(&merge.base.file);
         if let (Some(top), Some(free)) = (top, free)
             && *free < top.actual_size
         {
@@ -284,6 +290,9 @@ impl<'o> Files<'o> {
         if self.frozen.contains(&base.file) {
             return Err("another snapshot has its data in it".to_owned());
         }
+        if let Some(reason) = self.observed.untold.first() {
+            return Err(reason.clone());
+        }
         let foreign = [&base.file, &top.filename]
             .into_iter()
             .find_map(|file| self.observed.foreign.get(file));
@@ -304,3 +313,6 @@ impl<'o> Files<'o> {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,3 +245,162 @@ fn warnings(observed: &Observed, sources: &BTreeMap<String, Source>) -> Vec<Stri
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{samples::vm, step::Step};
+    use host::libvirt::domain::{Nvram, State};
+
+    const DEFINITION: &str = "<domain><name>m</name><devices><disk type='file'><driver type='raw'/><source file='/i/a'/>\
+        <backingStore/><target dev='vda'/></disk></devices></domain>";
+
+    fn names(plan: &Plan) -> Vec<&str> {
+        plan.steps.iter().map(Step::name).collect()
+    }
+
+    fn one() -> Observed {
+        vm(&["/i/a.1", "/i/a"]).with_external("1", &["/i/a"], "/i/a.1")
+    }
+
+    #[test]
+    fn fresh_overlays_stand_on_the_frozen_files() {
+        let plan = revert(&one(), "1", DEFINITION, "T").unwrap();
+        let expected = [
+            "make_overlays",
+            "put_aside",
+            "stop",
+            "define",
+            "leave",
+            "make_current",
+            "resume",
+            "verify_reverted",
+        ];
+        assert_eq!(names(&plan), expected);
+        let What::MakeOverlays(fresh) = &plan.steps[0].what else {
+            panic!()
+        };
+        assert_eq!(
+            (fresh[0].file.as_str(), fresh[0].below.file.as_str()),
+            ("/i/a.1-since-T", "/i/a")
+        );
+        let What::Define { after, .. } = &plan.steps[3].what else {
+            panic!()
+        };
+        assert!(
+            after.contains("/i/a.1-since-T")
+                && after.contains("qcow2")
+                && !after.contains("backingStore")
+        );
+        let What::Leave { files } = &plan.steps[4].what else {
+            panic!()
+        };
+        assert_eq!(files[0], PathBuf::from("/i/a.1"));
+    }
+
+    #[test]
+    fn the_vm_does_what_it_did_then() {
+        let resuming = |observed: &Observed| {
+            let plan = revert(observed, "1", DEFINITION, "T").unwrap();
+            let resume = plan.steps.into_iter().find_map(|step| match step.what {
+                What::Resume(resuming) => Some(resuming),
+                _ => None,
+            });
+            resume.unwrap()
+        };
+        let mut observed = one();
+        assert_eq!(resuming(&observed), Resuming::Off);
+        observed.records.get_mut("1").unwrap().running = true;
+        observed.domain.state = State::ShutOff;
+        assert_eq!(resuming(&observed), Resuming::Boot);
+        // Of a snapshot by other hands libvirt's word for it tells.
+        observed.records.clear();
+        assert_eq!(resuming(&observed), Resuming::Off);
+        observed.snapshots[0].state = "disk-snapshot".to_owned();
+        assert_eq!(resuming(&observed), Resuming::Boot);
+        observed.snapshots[0].memory = Memory::External("/i/m".to_owned());
+        assert!(matches!(resuming(&observed), Resuming::Memory { file, .. } if file == "/i/m"));
+    }
+
+    #[test]
+    fn uefi_variables_come_back_where_they_were_saved() {
+        let mut observed = one();
+        observed.domain.nvram = Some(Nvram {
+            file: "/n".to_owned(),
+            format: "raw".to_owned(),
+        });
+        assert!(
+            !names(&revert(&observed, "1", DEFINITION, "T").unwrap()).contains(&"restore_nvram")
+        );
+        observed.records.get_mut("1").unwrap().nvram = true;
+        let plan = revert(&observed, "1", DEFINITION, "T").unwrap();
+        assert_eq!(
+            names(&plan)[..4],
+            ["make_overlays", "put_aside", "stop", "restore_nvram"]
+        );
+    }
+
+    #[test]
+    fn a_snapshot_that_cannot_be_shown_to_be_whole_is_refused() {
+        let refused = |observed: &Observed| {
+            revert(observed, "1", DEFINITION, "T")
+                .unwrap_err()
+                .join("; ")
+        };
+        let mut observed = one();
+        observed.written.insert("/i/a".to_owned());
+        assert!(refused(&observed).contains("/i/a was written to after snapshot \"1\""));
+        let mut observed = one();
+        observed.frozen = [(
+            "1".to_owned(),
+            [("vda".to_owned(), Err("no /i/a".to_owned()))].into(),
+        )]
+        .into();
+        assert!(refused(&observed).contains("no /i/a"));
+        let observed = vm(&["/i/a"]).with_external("1", &["/i/a"], "/i/a.1");
+        assert!(refused(&observed).contains("it is lost"));
+        let mut observed = one();
+        observed.records.clear();
+        observed.modified = [("/i/a".to_owned(), 1005)].into();
+        assert!(revert(&observed, "1", DEFINITION, "T").is_ok());
+        observed.modified = [("/i/a".to_owned(), 1006)].into();
+        assert!(refused(&observed).contains("cannot be shown to be whole"));
+        assert!(
+            revert(&one(), "7", "", "T").unwrap_err()[0]
+                .contains("no snapshot \"7\"; there are: 1")
+        );
+    }
+
+    #[test]
+    fn an_internal_one_must_not_take_others_with_it() {
+        let within = |observed: &mut Observed, at: usize| {
+            let chain = observed.chains.get_mut("vda").unwrap().as_mut().unwrap();
+            chain[at].snapshots = vec![host::qemu_img::Internal {
+                name: "0".to_owned(),
+                vm_state_size: 0,
+            }];
+        };
+        let mut observed = vm(&["/i/a"]).with_internal("0");
+        within(&mut observed, 0);
+        let plan = revert(&observed, "0", "", "T").unwrap();
+        assert_eq!(names(&plan), ["revert_internal", "verify_reverted"]);
+        assert!(plan.warnings[0].contains("is gone"));
+        let mut observed =
+            vm(&["/i/a.1", "/i/a"])
+                .with_internal("0")
+                .with_external("1", &["/i/a"], "/i/a.1");
+        within(&mut observed, 1);
+        assert!(
+            revert(&observed, "0", "", "T").unwrap_err()[0]
+                .contains("remove the external snapshots")
+        );
+        let mut observed = vm(&["/i/a"])
+            .with_internal("0")
+            .with_external("1", &["/i/a"], "/i/a.1");
+        within(&mut observed, 0);
+        assert!(
+            revert(&observed, "0", "", "T").unwrap_err()[0]
+                .contains("holds the data of snapshot \"1\"")
+        );
+    }
+}

@@ -192,3 +192,69 @@ pub fn stem(file: &str, observed: &Observed) -> String {
         .unwrap_or_else(of_format);
     path.with_file_name(stem).to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        samples::{args, disk, vm},
+        step::Step,
+    };
+    use serde_json::json;
+
+    #[test]
+    fn overlays_are_named_after_the_disk_and_the_snapshot() {
+        let mut observed =
+            vm(&["/i/a.1", "/i/a.qcow2"]).with_external("1", &["/i/a.qcow2"], "/i/a.1");
+        for (file, expected) in [
+            ("/i/a.qcow2", "/i/a"),
+            ("/i/a.1", "/i/a"),
+            ("/i/a.1-since-20261122-071500", "/i/a"),
+            ("/i/v1.2.img", "/i/v1.2"),
+            ("/i/disk", "/i/disk"),
+            ("/i/.1", "/i/.1"),
+        ] {
+            assert_eq!(stem(file, &observed), expected, "{file}");
+        }
+        observed.domain.disks.push(disk("vdb", "/i/a.raw"));
+        observed.domain.disks.push(disk("vdc", "/i/c.raw"));
+        let plan = take(&args(json!({})), &observed, "2").unwrap();
+        let What::Take(taking) = &plan.steps[1].what else {
+            panic!()
+        };
+        let external = |file: &str| Overlay::External(file.to_owned());
+        let expected = [("vda", "/i/a.2"), ("vdb", "/i/a-vdb.2"), ("vdc", "/i/c.2")];
+        let expected = expected.map(|(target, file)| (target.to_owned(), external(file)));
+        assert_eq!(taking.overlays, expected.into());
+    }
+
+    #[test]
+    fn the_memory_lies_beside_the_first_disk() {
+        let plan = take(&args(json!({"memory": "true"})), &vm(&["/i/a.qcow2"]), "s").unwrap();
+        let What::Take(taking) = &plan.steps[1].what else {
+            panic!()
+        };
+        assert_eq!(taking.memory, Memory::External("/i/a.s.memory".to_owned()));
+    }
+
+    #[test]
+    fn one_that_is_there_is_looked_at_and_not_taken_again() {
+        let mut observed = vm(&["/i/a.1", "/i/a"]).with_external("1", &["/i/a"], "/i/a.1");
+        let again =
+            |observed: &Observed, kind: &str| take(&args(json!({"kind": kind})), observed, "1");
+        assert!(again(&observed, "auto").unwrap().steps.is_empty());
+        assert!(again(&observed, "external").unwrap().steps.is_empty());
+        assert!(again(&observed, "internal").unwrap_err()[0].contains("of the other kind"));
+        observed.written.insert("/i/a".to_owned());
+        assert!(again(&observed, "auto").unwrap_err()[0].contains("was written to"));
+    }
+
+    #[test]
+    fn an_external_one_above_an_internal_one_is_warned_of() {
+        let observed = vm(&["/i/a"]).with_internal("in");
+        let plan = take(&args(json!({"kind": "external"})), &observed, "ex").unwrap();
+        assert!(plan.warnings[0].contains("internal snapshot \"in\""));
+        let names: Vec<_> = plan.steps.iter().map(Step::name).collect();
+        assert_eq!(names, ["save_definition", "take", "verify"]);
+    }
+}

@@ -43,6 +43,7 @@ chroot "$root" sh -euc 'cd /tmp/guest/initrd; find . | busybox cpio -o -H newc' 
 
 # The agent and its libraries, unpacked on top of the other.
 mkdir "$work/agent"
+# shellcheck disable=SC2016  # ldd runs in the root
 chroot "$root" sh -euc 'cp -L --parents /usr/sbin/qemu-ga $(ldd /usr/sbin/qemu-ga | grep -o "/[^ ]*") /tmp/guest/agent
     cd /tmp/guest/agent; find . | busybox cpio -o -H newc' >"$work/agent.cpio"
 cat "$guest/initrd" "$work/agent.cpio" >"$guest/initrd-agent"
