@@ -14,7 +14,7 @@ short_description: VMs and their snapshots as lines of text
 version_added: 0.1.0
 description:
   - Each VM is followed by a table of its snapshots, in which a snapshot stands to the right of the one it is based on.
-    A star marks the snapshot that the VM now goes on from.
+    A star marks the snapshot that the VM now goes on from. Of several disks the one with the least room left counts.
 positional: _input
 options:
   _input:
@@ -51,7 +51,10 @@ def vm_snapshot_tree(vms):
 
 
 def lines(vm):
-    yield f"{vm['name']} ({vm['state']})"
+    free = min((disk['free'] for disk in vm['disks'] if disk['free'] is not None), default=None)
+    yield f"{vm['name']} ({vm['state']}, {vm['firmware']}, agent: {vm['agent']}, {human(free)} free)"
+    if vm['decision'] is None:
+        yield f"  can have no snapshot now: {vm['can']['external']['reason']}"
     if vm['snapshots']:
         yield from (f'  {line}' for line in table([HEADINGS, *map(row, vm['snapshots'])]))
     else:
@@ -61,15 +64,18 @@ def lines(vm):
 
 
 def row(snapshot):
-    size = snapshot['size']
     return [
         f"{'  ' * snapshot['depth']}{snapshot['name']}{' *' if snapshot['current'] else ''}",
         snapshot['kind'],
         'yes' if snapshot['memory'] else 'no',
         snapshot['created'],
-        '?' if size is None else bytes_to_human(size),
+        human(snapshot['size']),
         snapshot['description'] or '',
     ]
+
+
+def human(size):
+    return '?' if size is None else bytes_to_human(size)
 
 
 class FilterModule:

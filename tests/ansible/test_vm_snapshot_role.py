@@ -121,10 +121,17 @@ def test_the_gate_is_shut_where_the_snapshot_is_too_old(vms):
     assert gate_opens(vms, max_age='3h')
 
 
-@pytest.mark.parametrize('snapshots', [[], ['before']], ids=['removed', 'another of its name'])
-def test_the_gate_is_shut_where_the_snapshot_is_gone(vms, snapshots):
+@pytest.mark.parametrize('changed', [{'name': 'another'}, {'created': ago(60)}])
+def test_the_gate_is_shut_where_the_snapshot_is_another(vms, changed):
     run(vms, role(vms=['pihole', 'mymx'], name='before'))
-    vms.define('pihole', *snapshots)
+    [snapshot] = json.loads((vms.stage / 'pihole').read_text())
+    (vms.stage / 'pihole').write_text(json.dumps([snapshot | changed]))
+    assert not gate_opens(vms)
+
+
+def test_the_gate_is_shut_where_the_snapshot_was_removed(vms):
+    run(vms, role(vms=['pihole', 'mymx'], name='before'))
+    vms.define('pihole')
     assert not gate_opens(vms)
 
 

@@ -30,8 +30,9 @@ def vm(name):
 def info():
     names = args.get('vm') or sorted(path.name for path in stage.iterdir() if path.name != 'calls')
     return dict(changed=False, vms=[dict(
-        name=name, uuid=f'uuid of {{name}}', state='running', snapshots=vm(name), abandoned=[],
-        disks=[dict(file=f'/images/{{name}}.qcow2')],
+        name=name, uuid=f'uuid of {{name}}', state='running', snapshots=vm(name),
+        firmware='bios', agent='none', abandoned=[], disks=[dict(file=f'/images/{{name}}.qcow2', free=1 << 30)],
+        decision=None if name == 'odd' else {{}}, can=dict(external=dict(possible=False, reason='a job is at work')),
     ) for name in names])
 
 def change():
@@ -44,7 +45,9 @@ def change():
         made = named or [dict(name=name, kind='external', memory=False, quiesced=None, size=None, depth=0,
                               description=args.get('description'), managed=True, current=True, state='running',
                               created=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))]
-        result.update(changed=not named, snapshot=made[0], decision={{}})
+        result.update(changed=not named, snapshot=made[0])
+        if not named:
+            result['decision'] = dict(kind='external')
         if not check:
             result['verified'] = dict(at=made[0]['created'], by=['qemu-img check'])
         found = found if named else found + made

@@ -123,7 +123,8 @@ def test_the_list_shows_the_tree(vms, play):
     done = play("list_vm_snapshots")
     assert done.returncode == 0, done.stdout
     lines = re.findall(r'^        "(.*)",?$', done.stdout, re.MULTILINE)
-    at = lines.index("pihole (running)")
-    assert re.match(r"  first +external +no +\d{4}-\d\d-\d\dT.*  Pre user namespace implementation$", lines[at + 2])
-    assert re.match(r"    second \* +external +no ", lines[at + 3])
-    assert lines[lines.index("mymx (running)") + 1] == "  no snapshots"
+    mymx, pihole = (next(at for at, line in enumerate(lines) if line.startswith(name)) for name in ("mymx", "pihole"))
+    assert re.fullmatch(r"pihole \(running, bios, agent: none, [\d.]+ .B free\)", lines[pihole])
+    assert re.match(r"  first +external +no +\d{4}-\d\d-\d\dT.*  Pre user namespace implementation$", lines[pihole + 2])
+    assert re.match(r"    second \* +external +no ", lines[pihole + 3])
+    assert lines[mymx + 1] == "  no snapshots"
