@@ -15,6 +15,7 @@ version_added: 0.1.0
 description:
   - Makes a list of names of a list, of a string with commas between them, or of a list as text
     (C(['pihole','mymx'])), which is what C(-e target_vms=...) makes of one.
+  - No name at all is an error, lest a backup of nothing pass for one.
   - The command line splits such a text at its first space outside of quotes. What came after it is in
     C(_raw_params).
 positional: rest
@@ -59,6 +60,8 @@ def vm_names(given, rest=''):
     if not isinstance(given, (list, tuple)) or any(isinstance(name, (list, dict)) for name in given):
         raise AnsibleFilterError(f'these are no names of VMs: {given!r}')
     names = [str(name).strip() for name in given]
+    if not any(names):
+        raise AnsibleFilterError('no VM is named')
     return list(dict.fromkeys(name for name in names if name))
 
 

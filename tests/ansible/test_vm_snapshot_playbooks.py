@@ -49,6 +49,8 @@ def test_vms_are_named_in_any_form(vms, given, names):
 
 @pytest.mark.parametrize(('extra', 'reads'), [
     ([], 'Name the VMs'),
+    (['target_vms='], 'no VM is named'),
+    (["target_vms=[]"], 'no VM is named'),
     (["target_vms=pihole", "snapshot_description=Pre user namespace"], '"user namespace" is left over'),
     (["target_vms=pi hole"], '"hole" is left over'),
     (["target_vms=['pihole', 'mymx'"], 'is no list of names'),
@@ -60,6 +62,11 @@ def test_what_is_not_clear_is_refused(vms, extra, reads):
     assert done.returncode == 2, done.stdout
     assert reads in done.stdout.replace('\\"', '"')
     assert vms.calls == []
+
+
+def test_a_limit_that_would_leave_out_everything_is_refused(vms):
+    done = vms.play('backup_vm_snapshot', 'target_vms=pihole', limit='grokbox')
+    assert done.returncode == 2 and 'Leave out --limit' in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize('hosts', [{}, {'grokbox': {}, 'other': {}}])
@@ -188,9 +195,7 @@ def test_the_list_is_a_tree(vms):
 @pytest.mark.parametrize('playbook', ['backup_vm_snapshot', 'restore_vm_snapshot'])
 def test_check_mode_changes_nothing(vms, playbook):
     vms.define('pihole', 'before')
-    command = [*vms.command(playbook, 'target_vms=pihole'), '--check']
-    done = subprocess.run(command, cwd=vms.controller.directory, env=vms.controller.environment, text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = vms.play(playbook, 'target_vms=pihole', check=True)
     assert done.returncode == 0, done.stdout
     assert all(call['check'] for call in vms.calls if 'state' in call['given'])
     assert vms.snapshots('pihole') == ['before'] and not vms.evidence.exists()

@@ -106,16 +106,17 @@ class Vms:
         path = self.stage / 'calls'
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def command(self, playbook, *extra):
+    def command(self, playbook, *extra, limit=None, check=False):
         (self.controller.directory / 'hosts.json').write_text(json.dumps(self.inventory))
         extras = [part for one in extra for part in ('-e', one)]
         path = self.controller.collection / 'playbooks' / f'{playbook}.yml'
-        return [Path(sys.executable).with_name('ansible-playbook'), '-i', 'hosts.json', path, *extras]
+        options = [*(['--check'] if check else []), *(['--limit', limit] if limit else [])]
+        return [Path(sys.executable).with_name('ansible-playbook'), '-i', 'hosts.json', path, *options, *extras]
 
-    def play(self, playbook, *extra):
+    def play(self, playbook, *extra, **options):
         """Runs the playbook without a terminal."""
         return subprocess.run(
-            self.command(playbook, '{"vm_snapshot_evidence_dir": "%s"}' % self.evidence, *extra),
+            self.command(playbook, '{"vm_snapshot_evidence_dir": "%s"}' % self.evidence, *extra, **options),
             cwd=self.controller.directory, env=self.controller.environment, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False,
         )
