@@ -85,6 +85,11 @@ class Deployment:
         """What a command says in the VM at the address."""
         return run("ssh", *STRANGERS, *self.jump, f"{user}@{address}", command).stdout.strip()
 
+    def answers(self, address):
+        """Whether one can log in there."""
+        return run("ssh", *STRANGERS, "-o", "ConnectTimeout=5", *self.jump, f"ansible@{address}", "true",
+                   check=False).returncode == 0
+
     def off(self, vm):
         """Press its power button and wait until it is off."""
         self.hypervisor.virsh("shutdown", "--mode", "acpi", "--domain", vm)

@@ -47,7 +47,7 @@ def xpath(deployment, vm, expression):
     return deployment.hypervisor.virsh("dumpxml", "--inactive", "--domain", vm, "--xpath", expression)
 
 
-def test_derp_is_deployed_used_cloned_and_removed(deployment):
+def test_derp_is_deployed_broken_brought_back_cloned_and_removed(deployment):
     """One test of several things: each boot of a whole Debian takes the better part of a minute here."""
     assert deployment.deployed("derp", "--check", **DERP) == 1
     assert not deployment.hypervisor.files()
@@ -60,9 +60,18 @@ def test_derp_is_deployed_used_cloned_and_removed(deployment):
 
     assert deployment.deployed("derp", **DERP) == 0
 
-    # What is written after the snapshot is not in the clone.
     deployment.ssh(ADDRESS, "echo before | sudo tee /root/note; sync")
-    deployment.hypervisor.virsh("snapshot-create-as", "derp", "before")
+    taken = deployment.hypervisor.module("vm_snapshot", vm="derp", name="before")
+    assert taken["changed"] and taken["verified"]["by"], taken
+    deployment.ssh(ADDRESS, "echo after | sudo tee /root/note; rm .ssh/authorized_keys; sync")
+    with pytest.raises(Failure, match="Permission denied"):
+        deployment.ssh(ADDRESS, "true")
+    reverted = deployment.hypervisor.module("vm_snapshot", vm="derp", name="before", state="reverted")
+    assert reverted["changed"] and f"{IMAGES}/derp.before" in reverted["abandoned"], reverted
+    wait_for("derp answering again", lambda: deployment.answers(ADDRESS), 180)
+    assert deployment.ssh(ADDRESS, "sudo cat /root/note") == "before"
+
+    # What is written after the snapshot is not in the clone.
     deployment.ssh(ADDRESS, "echo after | sudo tee /root/note; sync")
     identity = deployment.ssh(ADDRESS, "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /etc/hostname").split("\n")
     assert deployment.deployed("derp-test", clone_of="derp", clone_snapshot="before") > 0
