@@ -96,7 +96,8 @@ class Guest:
             <type arch='x86_64' machine='{"q35" if self.uefi else "pc"}'>hvm</type>{firmware}
             <kernel>/usr/local/lib/guest/kernel</kernel>
             <initrd>/usr/local/lib/guest/initrd{"-agent" if self.agent else ""}</initrd>
-            <cmdline>console=ttyS0 quiet</cmdline>
+            <!-- On a busy machine the kernel would take the emulated timer for broken, and panic. -->
+            <cmdline>console=ttyS0 quiet no_timer_check</cmdline>
           </os>
           <features><acpi/></features>
           <devices>{disks}
