@@ -312,6 +312,24 @@ def test_a_snapshot_whose_data_is_gone(guests):
     assert "are not whole" in refusal(guest, name="one", state="reverted")
 
 
+def test_files_that_are_there_already(guests):
+    guest = guests(started=False)
+    take(guest, "one")
+    # Named after the second in which the revert begins.
+    said = guest.hypervisor.sh("""
+        now=$(date +%s)
+        for second in $(seq 0 120); do
+            file="$1.one-since-$(date -u -d "@$((now + second))" +%Y%m%d-%H%M%S)"
+            echo "somebody's" >"$file"
+        done
+        echo "$1.one-since-"
+    """, guest.disk_paths[0].removesuffix(".qcow2"))
+    before = standing(guest)
+    failed = guest.hypervisor.module("vm_snapshot", vm=guest.name, name="one", state="reverted")
+    assert failed["failed"] and said in failed["msg"] and "is there already" in failed["msg"]
+    assert standing(guest) == before
+
+
 # By hand
 
 @pytest.mark.parametrize("running", [False, True], ids=["off", "running"])

@@ -113,6 +113,14 @@ def test_an_internal_snapshot_with_uefi(guests, reason):
     assert by_hand.returncode != 0
 
 
+def test_files_that_are_there_already(guests):
+    guest = guests(started=False)
+    overlay = guest.disk_paths[0].replace(".qcow2", ".one")
+    guest.hypervisor.write(overlay, "somebody's")
+    assert f"{overlay} is there already" in refusal(guest, name="one")
+    assert guest.hypervisor.read(overlay) == "somebody's"
+
+
 NAMES = ["Pre user namespaces", "the \"best\" one's & <z>", "größe-日本", "1", "--all", "a,b=c:d%s"]
 
 

@@ -15,6 +15,7 @@ use host::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -56,6 +57,7 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
         ..Observed::default()
     };
     observed.free = free(&observed);
+    observed.beside = beside(&observed)?;
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
     observed.modified = modified(&observed.snapshots);
     observed.below = below(&observed, libvirt.timeout);
@@ -141,6 +143,22 @@ fn free(observed: &Observed) -> BTreeMap<String, u64> {
             Some((file, seen.f_bavail.saturating_mul(seen.f_frsize)))
         })
         .collect()
+}
+
+fn beside(observed: &Observed) -> Result<BTreeSet<String>> {
+    let files = observed.disks().filter_map(|disk| disk.source.as_ref());
+    let directories: BTreeSet<_> = files.filter_map(|file| Path::new(file).parent()).collect();
+    let mut beside = BTreeSet::new();
+    // Where a directory is missing, the files in use are too, which is told of them.
+    for directory in directories
+        .into_iter()
+        .filter(|directory| directory.exists())
+    {
+        for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+            beside.insert(entry?.path().to_string_lossy().into_owned());
+        }
+    }
+    Ok(beside)
 }
 
 fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<String>> {

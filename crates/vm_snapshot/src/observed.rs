@@ -30,6 +30,8 @@ pub struct Observed {
     pub frozen: BTreeMap<String, BTreeMap<String, Result<Vec<Image>, String>>>,
     /// Bytes left to root on the file system of each file in use.
     pub free: BTreeMap<String, u64>,
+    /// Every file in the directories of the files in use.
+    pub beside: BTreeSet<String>,
     /// By file: another VM in whose chains it is.
     pub foreign: BTreeMap<String, String>,
     /// Those of the files that snapshots and reverts name which are there, with the file below each.
