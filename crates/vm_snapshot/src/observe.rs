@@ -2,7 +2,7 @@
 
 use crate::{
     observed::{Agent, Observed},
-    record::{Place, Record, Stamp},
+    record::{Place, Stamp},
 };
 use anyhow::{Context, Result};
 use host::{
@@ -62,7 +62,7 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     observed.modified = modified(&observed.snapshots);
     observed.below = below(&observed, libvirt.timeout);
     observed.sizes = sizes(&observed);
-    observed.written = observed.records.values().flat_map(written).collect();
+    observed.written = written(&observed);
     Ok(observed)
 }
 
@@ -216,12 +216,22 @@ fn sizes(observed: &Observed) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn written(record: &Record) -> Vec<String> {
-    let changed = |stamp: &&Stamp| Stamp::of(&stamp.file).ok().as_ref() != Some(stamp);
-    let changed = record.frozen.values().filter(changed);
-    changed
-        .map(|stamp| stamp.file.to_string_lossy().into_owned())
-        .collect()
+/// Where libvirt has moved a snapshot's data when it removed another one, its word has to do.
+fn written(observed: &Observed) -> BTreeSet<String> {
+    let mut written = BTreeSet::new();
+    for snapshot in &observed.snapshots {
+        let Some(record) = observed.records.get(&snapshot.name) else {
+            continue;
+        };
+        for (target, source) in snapshot.frozen() {
+            let stamp = record.frozen.get(&target);
+            let stamp = stamp.filter(|stamp| stamp.file == Path::new(&source.file));
+            if stamp.is_some_and(|stamp| Stamp::of(&stamp.file).ok().as_ref() != Some(stamp)) {
+                written.insert(source.file);
+            }
+        }
+    }
+    written
 }
 
 /// Each snapshot behind its parent, brothers by age.
