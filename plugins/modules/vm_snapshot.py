@@ -165,9 +165,9 @@ notes:
     shared between VMs or transient, are refused too.
   - A revert is refused if a file that holds the snapshot was written to since, by whomever, or is missing. So is the
     revert to an internal snapshot below an external one. Remove the external one first.
-  - An overlay lies in the directory of the file that it covers. Less than 64 MiB free there is refused, and with
-    O(memory) the RAM comes on top of that. B(An overlay grows with every write) until the snapshot is removed. If its
-    file system is full, the VM is paused by libvirt.
+  - An overlay lies in the directory of the file that it covers. It is refused if a file of its
+    name is there already, or less than 64 MiB are free; with O(memory) the RAM comes on top of that. B(An overlay grows
+    with every write) until the snapshot is removed. If its file system is full, the VM is paused by libvirt.
   - What this module remembers of a VM's snapshots is in C(/var/lib/bulkhead/vm_snapshot/UUID), root's only, with UEFI's
     variables and definitions, which hold passwords of consoles.
   - A snapshot lies on the same disks as the VM. It is no backup.

@@ -169,7 +169,9 @@ class Guest:
     # What it holds
 
     def write(self, path, text, sync=True):
-        """Write a file in the running guest; without `sync` it may be in the guest's memory only."""
+        """Write a file; without `sync` it may be in the memory of the running guest only."""
+        if self.state == "shut off":
+            return self._write_disk(path, text)
         encoded = base64.b64encode(text.encode()).decode()
         self.run(f"echo {encoded} | base64 -d >{shlex.quote(path)}" + (" && sync" if sync else ""))
 
@@ -183,7 +185,10 @@ class Guest:
 
     def _read_disk(self, path):
         _, target, inner = path.split("/", 2)
-        file, kind = self.disk_files[target], self.disk_formats[target]
+        return self.read_image(self.disk_files[target], self.disk_formats[target], inner)
+
+    def read_image(self, file, kind, inner):
+        """The text of a file in a disk's image, which nobody writes to, or None where there is no such file."""
         # e2fsck ends with 1 where it has replayed a journal.
         self.hypervisor.sh("""
             rm -f /tmp/read.raw /tmp/read.out
@@ -192,6 +197,19 @@ class Guest:
             debugfs -R "dump \\"/$3\\" /tmp/read.out" /tmp/read.raw
         """, kind, file, inner)
         return self.hypervisor.read("/tmp/read.out")
+
+    def _write_disk(self, path, text):
+        _, target, inner = path.split("/", 2)
+        self.hypervisor.write("/tmp/write.in", text)
+        # Not a new image: that would lose the snapshots within.
+        self.hypervisor.sh("""
+            rm -f /tmp/write.raw
+            qemu-img convert -f "$1" -O raw "$2" /tmp/write.raw
+            e2fsck -p -E journal_only /tmp/write.raw || [ $? = 1 ]
+            debugfs -w -R "rm \\"/$3\\"" /tmp/write.raw
+            debugfs -w -R "write /tmp/write.in \\"/$3\\"" /tmp/write.raw
+            qemu-img convert -n -f raw -O "$1" /tmp/write.raw "$2"
+        """, self.disk_formats[target], self.disk_files[target], inner)
 
     def exists(self, path):
         """Whether there is such a file in it, running or not."""

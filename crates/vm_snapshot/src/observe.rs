@@ -2,7 +2,7 @@
 
 use crate::{
     observed::{Agent, Observed},
-    record::{Place, Record, Stamp},
+    record::{Place, Stamp},
 };
 use anyhow::{Context, Result};
 use host::{
@@ -15,6 +15,7 @@ use host::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -60,11 +61,12 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     };
     forget(&mut observed);
     observed.free = free(&observed);
+    observed.beside = beside(&observed)?;
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
     observed.modified = modified(&observed.snapshots);
     observed.below = below(&observed, libvirt.timeout);
     observed.sizes = sizes(&observed);
-    observed.written = observed.records.values().flat_map(written).collect();
+    observed.written = written(&observed);
     Ok(observed)
 }
 
@@ -159,7 +161,7 @@ fn files(libvirt: &Libvirt, uuid: &str) -> Result<Vec<String>> {
 }
 
 fn real(file: &str) -> PathBuf {
-    std::fs::canonicalize(file).unwrap_or_else(|_| file.into())
+    fs::canonicalize(file).unwrap_or_else(|_| file.into())
 }
 
 /// Sets aside the records whose snapshot is not there any more, or is another one of the same name.
@@ -186,6 +188,22 @@ fn free(observed: &Observed) -> BTreeMap<String, u64> {
             Some((file, seen.f_bavail.saturating_mul(seen.f_frsize)))
         })
         .collect()
+}
+
+fn beside(observed: &Observed) -> Result<BTreeSet<String>> {
+    let files = observed.disks().filter_map(|disk| disk.source.as_ref());
+    let directories: BTreeSet<_> = files.filter_map(|file| Path::new(file).parent()).collect();
+    let mut beside = BTreeSet::new();
+    // Where a directory is missing, the files in use are too, which is told of them.
+    for directory in directories
+        .into_iter()
+        .filter(|directory| directory.exists())
+    {
+        for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+            beside.insert(entry?.path().to_string_lossy().into_owned());
+        }
+    }
+    Ok(beside)
 }
 
 fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<String>> {
@@ -243,12 +261,22 @@ fn sizes(observed: &Observed) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn written(record: &Record) -> Vec<String> {
-    let changed = |stamp: &&Stamp| Stamp::of(&stamp.file).ok().as_ref() != Some(stamp);
-    let changed = record.frozen.values().filter(changed);
-    changed
-        .map(|stamp| stamp.file.to_string_lossy().into_owned())
-        .collect()
+/// Where libvirt has moved a snapshot's data when it removed another one, its word has to do.
+fn written(observed: &Observed) -> BTreeSet<String> {
+    let mut written = BTreeSet::new();
+    for snapshot in &observed.snapshots {
+        let Some(record) = observed.records.get(&snapshot.name) else {
+            continue;
+        };
+        for (target, source) in snapshot.frozen() {
+            let stamp = record.frozen.get(&target);
+            let stamp = stamp.filter(|stamp| stamp.file == Path::new(&source.file));
+            if stamp.is_some_and(|stamp| Stamp::of(&stamp.file).ok().as_ref() != Some(stamp)) {
+                written.insert(source.file);
+            }
+        }
+    }
+    written
 }
 
 /// Each snapshot behind its parent, brothers by age.
@@ -272,7 +300,7 @@ fn parents_first(mut snapshots: Vec<Snapshot>) -> Vec<Snapshot> {
 /// When it is not there.
 pub fn size(file: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
-    let seen = std::fs::metadata(file).with_context(|| file.display().to_string())?;
+    let seen = fs::metadata(file).with_context(|| file.display().to_string())?;
     Ok(seen.blocks() * 512)
 }
 

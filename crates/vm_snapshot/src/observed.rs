@@ -32,6 +32,8 @@ pub struct Observed {
     pub frozen: BTreeMap<String, BTreeMap<String, Result<Vec<Image>, String>>>,
     /// Bytes left to root on the file system of each file of a disk.
     pub free: BTreeMap<String, u64>,
+    /// Every file in the directories of the files in use.
+    pub beside: BTreeSet<String>,
     /// By file: another VM in whose chains it is.
     pub foreign: BTreeMap<String, String>,
     /// Why it cannot be told which files some other VM uses.

@@ -72,6 +72,21 @@ pub struct Taking {
     pub running: bool,
 }
 
+impl Taking {
+    /// The files that libvirt makes for it.
+    pub fn new_files(&self) -> impl Iterator<Item = &String> {
+        let overlays = self.overlays.values().filter_map(|overlay| match overlay {
+            Overlay::External(file) => Some(file),
+            _ => None,
+        });
+        let memory = match &self.memory {
+            Memory::External(file) => Some(file),
+            _ => None,
+        };
+        overlays.chain(memory)
+    }
+}
+
 /// An overlay to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fresh {

@@ -9,7 +9,7 @@ use crate::{
     record::{self, Place},
     step::{Merge, Taking},
 };
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use host::{
     command, files,
     libvirt::{
@@ -40,7 +40,6 @@ pub fn forget(place: &Place, name: &str) -> Result<()> {
 }
 
 pub fn take(context: &mut Context, uuid: &str, taking: &Taking) -> Result<()> {
-    refuse_files_that_are_there(taking)?;
     let bounded = taking.quiesce != Quiesce::No;
     if bounded {
         context
@@ -62,38 +61,12 @@ pub fn take(context: &mut Context, uuid: &str, taking: &Taking) -> Result<()> {
     Ok(())
 }
 
-/// libvirt would write over an empty one.
-fn refuse_files_that_are_there(taking: &Taking) -> Result<()> {
-    for file in new_files(taking) {
-        ensure!(
-            !Path::new(file).exists(),
-            "{file} is there already; move it away, or give another name"
-        );
-    }
-    Ok(())
-}
-
-fn new_files(taking: &Taking) -> impl Iterator<Item = &String> {
-    let overlays = taking
-        .overlays
-        .values()
-        .filter_map(|overlay| match overlay {
-            Overlay::External(file) => Some(file),
-            _ => None,
-        });
-    let memory = match &taking.memory {
-        Memory::External(file) => Some(file),
-        _ => None,
-    };
-    overlays.chain(memory)
-}
-
 fn try_quiesced(context: &mut Context, uuid: &str, taking: &Taking) -> Result<bool> {
     let Err(refused) = create(context, uuid, taking, true) else {
         return Ok(true);
     };
     // Nothing was made yet where it was the guest that refused.
-    if new_files(taking).any(|file| Path::new(file).exists()) {
+    if taking.new_files().any(|file| Path::new(file).exists()) {
         return Err(refused);
     }
     create(context, uuid, taking, false)?;

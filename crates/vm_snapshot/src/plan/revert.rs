@@ -38,11 +38,20 @@ pub fn revert(
         true => take::damage(observed, snapshot),
         false => internal_out_of_reach(observed, snapshot),
     });
+    let fresh = overlays(observed, snapshot, stamp);
+    let there = fresh
+        .iter()
+        .filter(|fresh| observed.beside.contains(&fresh.file));
+    // What undoes a failed revert would remove them.
+    refusals.extend(there.map(|fresh| {
+        let file = &fresh.file;
+        format!("{file} is there already, as after a revert within this second; try again")
+    }));
     if !refusals.is_empty() {
         return Err(refusals);
     }
     match snapshot.is_external() {
-        true => external(observed, snapshot, definition, stamp)
+        true => external(observed, snapshot, definition, stamp, fresh)
             .map_err(|error| vec![format!("{error:#}")]),
         false => Ok(internal(observed, snapshot)),
     }
@@ -115,10 +124,10 @@ fn external(
     snapshot: &Snapshot,
     definition: &str,
     stamp: &str,
+    fresh: Vec<Fresh>,
 ) -> anyhow::Result<Plan> {
     let (domain, name) = (&observed.domain, &snapshot.name);
     let place = Place::of(&domain.uuid);
-    let fresh = overlays(observed, snapshot, stamp);
     let sources = sources(&fresh);
     let after = domain::with_sources(definition, &sources)?;
     let was = Power::of(domain.state);

@@ -37,6 +37,7 @@ pub fn take(args: &Args, observed: &Observed, name: &str) -> Result<Plan, Refusa
         quiesce: decision.quiesce,
         running: domain.state == State::Running,
     };
+    refuse_files_that_are_there(&taking, observed)?;
     let mut steps = vec![
         What::SaveDefinition {
             name: name.to_owned(),
@@ -69,6 +70,20 @@ pub fn take(args: &Args, observed: &Observed, name: &str) -> Result<Plan, Refusa
     }
     plan.decision = Some(decision);
     Ok(plan)
+}
+
+/// libvirt would write over an empty one, and what takes a failed snapshot back would remove any.
+fn refuse_files_that_are_there(taking: &Taking, observed: &Observed) -> Result<(), Refusals> {
+    let there = taking
+        .new_files()
+        .filter(|file| observed.beside.contains(*file));
+    let refusals: Refusals = there
+        .map(|file| format!("{file} is there already; move it away, or give another name"))
+        .collect();
+    match refusals.is_empty() {
+        true => Ok(()),
+        false => Err(refusals),
+    }
 }
 
 /// Whether the snapshot that is there is the one that is wished for, and still good.
