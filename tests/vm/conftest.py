@@ -7,13 +7,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-pytest.register_assert_rewrite("guest", "hypervisor")
+pytest.register_assert_rewrite("guest", "hypervisor", "seen")
 
 from guest import Guest  # noqa: E402
 from hypervisor import EVERY, Hypervisor  # noqa: E402
 from testbed import host  # noqa: E402
 
 HYPERVISORS = {}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: takes long; only with -m soak")
+    if not config.option.markexpr:
+        config.option.markexpr = "not soak"
 
 
 @pytest.hookimpl(optionalhook=True)
