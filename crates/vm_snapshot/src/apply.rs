@@ -88,9 +88,11 @@ impl transaction::Step for Step {
     fn apply(&self, context: &mut Context) -> Result<()> {
         let (uuid, place) = (self.uuid.as_str(), Place::of(&self.uuid));
         match &self.what {
-            What::SaveDefinition { name, definition } => {
-                take::save_definition(&place, name, definition)
-            }
+            What::SaveDefinition {
+                name,
+                new,
+                definition,
+            } => take::save_definition(&place, name, new, definition),
             What::Take(taking) => take::take(context, uuid, taking),
             What::SaveNvram { name, file } => take::save_nvram(file, &place.nvram(name)),
             What::Verify { taking, nvram } => verify::taken(context, uuid, &place, taking, *nvram),

@@ -56,6 +56,7 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
         ..Observed::default()
     };
     observed.free = free(&observed);
+    observed.beside = beside(&observed);
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
     observed.modified = modified(&observed.snapshots);
     observed.below = below(&observed, libvirt.timeout);
@@ -140,6 +141,22 @@ fn free(observed: &Observed) -> BTreeMap<String, u64> {
             let seen = rustix::fs::statvfs(Path::new(&file)).ok()?;
             Some((file, seen.f_bavail.saturating_mul(seen.f_frsize)))
         })
+        .collect()
+}
+
+fn beside(observed: &Observed) -> BTreeSet<String> {
+    let sources = observed.disks().filter_map(|disk| disk.source.as_ref());
+    let directories: BTreeSet<_> = sources
+        .filter_map(|file| Path::new(file).parent())
+        .collect();
+    // One that cannot be read is told of by the chains.
+    let entries = directories
+        .into_iter()
+        .filter_map(|directory| directory.read_dir().ok());
+    entries
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().to_string_lossy().into_owned())
         .collect()
 }
 

@@ -34,6 +34,8 @@ pub struct Observed {
     pub foreign: BTreeMap<String, String>,
     /// Those of the files that snapshots and reverts name which are there, with the file below each.
     pub below: BTreeMap<String, Option<String>>,
+    /// Every file in the directories of the files in use.
+    pub beside: BTreeSet<String>,
     /// Bytes on disk of every file of the chains, and of those that snapshots and reverts name.
     pub sizes: BTreeMap<String, u64>,
     /// Files whose stamp in the record is not what they look like now.

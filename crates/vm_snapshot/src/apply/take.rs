@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     decide::{Kind, Quiesce},
+    plan,
     record::{self, Place},
     step::{Merge, Taking},
 };
@@ -25,7 +26,11 @@ const AGENT_SECONDS: &str = "--timeout=20";
 /// libvirt's own: without end.
 const AGENT_USUALLY: &str = "--timeout=-2";
 
-pub fn save_definition(place: &Place, name: &str, definition: &str) -> Result<()> {
+pub fn save_definition(place: &Place, name: &str, new: &[String], definition: &str) -> Result<()> {
+    for file in new {
+        // libvirt would write over an empty one.
+        ensure!(!Path::new(file).exists(), plan::there_already(file));
+    }
     record::make(&place.snapshot(name))?;
     files::write_atomic(&place.definition(name), definition.as_bytes(), 0o600)
 }
@@ -40,7 +45,6 @@ pub fn forget(place: &Place, name: &str) -> Result<()> {
 }
 
 pub fn take(context: &mut Context, uuid: &str, taking: &Taking) -> Result<()> {
-    refuse_files_that_are_there(taking)?;
     let bounded = taking.quiesce != Quiesce::No;
     if bounded {
         context
@@ -62,38 +66,12 @@ pub fn take(context: &mut Context, uuid: &str, taking: &Taking) -> Result<()> {
     Ok(())
 }
 
-/// libvirt would write over an empty one.
-fn refuse_files_that_are_there(taking: &Taking) -> Result<()> {
-    for file in new_files(taking) {
-        ensure!(
-            !Path::new(file).exists(),
-            "{file} is there already; move it away, or give another name"
-        );
-    }
-    Ok(())
-}
-
-fn new_files(taking: &Taking) -> impl Iterator<Item = &String> {
-    let overlays = taking
-        .overlays
-        .values()
-        .filter_map(|overlay| match overlay {
-            Overlay::External(file) => Some(file),
-            _ => None,
-        });
-    let memory = match &taking.memory {
-        Memory::External(file) => Some(file),
-        _ => None,
-    };
-    overlays.chain(memory)
-}
-
 fn try_quiesced(context: &mut Context, uuid: &str, taking: &Taking) -> Result<bool> {
     let Err(refused) = create(context, uuid, taking, true) else {
         return Ok(true);
     };
     // Nothing was made yet where it was the guest that refused.
-    if new_files(taking).any(|file| Path::new(file).exists()) {
+    if taking.new_files().any(|file| Path::new(file).exists()) {
         return Err(refused);
     }
     create(context, uuid, taking, false)?;
