@@ -2,8 +2,13 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from hypervisor import IMAGES, STATE
+from testbed.base import wait_for
+
+PAUSED = "/run/bulkhead-paused"
 
 
 def module(guest, **options):
@@ -86,3 +91,18 @@ def assert_tidy(guest):
         needed |= {file for file in re.findall(r"file='([^']+)'", text)}
     strays = {f"{IMAGES}/{file}" for file in guest.hypervisor.files()} - needed
     assert strays == set()
+
+
+@contextmanager
+def paused(guest, point, **options):
+    """The module on its way, standing still at a point of crates/transaction/src/fault.rs until the block ends; its
+    result is then what the call of what is given returns."""
+    hypervisor = guest.hypervisor
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(module, guest, fault=f"pause@{point}", **options)
+        try:
+            wait_for(point, lambda: done.done() or hypervisor.exists(PAUSED), 60)
+            assert not done.done(), done.result()
+            yield done.result
+        finally:
+            hypervisor.run("rm", "-f", PAUSED)
