@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-pytest.register_assert_rewrite("guest", "hypervisor", "snapshots")
+pytest.register_assert_rewrite("guest", "hypervisor", "seen", "snapshots")
 
 from guest import Guest  # noqa: E402
 from hypervisor import EVERY, Hypervisor  # noqa: E402

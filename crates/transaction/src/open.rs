@@ -108,7 +108,7 @@ impl<'s, S: Step> Open<'s, S> {
             self.fault("started", at)?;
             let step = &self.steps[at];
             step.apply(context)
-                .map_err(|error| (step.name().to_owned(), error.to_string()))?;
+                .map_err(|error| (step.name().to_owned(), format!("{error:#}")))?;
             self.fault("applied", at)?;
             self.write(&Record::Done(at))?;
             self.fault("done", at)?;
@@ -127,7 +127,7 @@ impl<'s, S: Step> Open<'s, S> {
             match step.undo(context) {
                 Ok(Undone::Whole) => {}
                 Ok(Undone::Later) => return Ok(Undone::Later),
-                Err(error) => return Err((step.name().to_owned(), error.to_string())),
+                Err(error) => return Err((step.name().to_owned(), format!("{error:#}"))),
             }
             self.flush()?;
             self.write(&Record::Undone(at))?;
@@ -141,7 +141,7 @@ impl<'s, S: Step> Open<'s, S> {
     fn finish(&mut self, context: &mut S::Context) -> Result<(), (String, String)> {
         for step in self.steps.iter().rev() {
             step.finish(context)
-                .map_err(|error| (step.name().to_owned(), error.to_string()))?;
+                .map_err(|error| (step.name().to_owned(), format!("{error:#}")))?;
         }
         self.store.close().map_err(of_journal)
     }

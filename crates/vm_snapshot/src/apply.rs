@@ -85,9 +85,11 @@ impl transaction::Step for Step {
     fn apply(&self, context: &mut Context) -> Result<()> {
         let (uuid, place) = (self.uuid.as_str(), Place::of(&self.uuid));
         match &self.what {
-            What::SaveDefinition { name, definition } => {
-                take::save_definition(&place, name, definition)
-            }
+            What::SaveDefinition {
+                name,
+                new,
+                definition,
+            } => take::save_definition(&place, name, new, definition),
             What::Take(taking) => take::take(context, uuid, taking),
             What::SaveNvram { name, file } => take::save_nvram(file, &place.nvram(name)),
             What::Verify { taking, nvram } => verify::taken(context, uuid, &place, taking, *nvram),
@@ -113,8 +115,13 @@ impl transaction::Step for Step {
             What::Take(taking) => take::take_back(context, uuid, taking)?,
             What::MakeOverlays(fresh) => revert::remove_overlays(fresh)?,
             What::PutAside(aside) => revert::remove_aside(aside)?,
-            What::Stop { was } | What::RevertInternal { was, .. } => {
-                start_again(context, uuid, *was)?
+            What::Stop { was } => start_again(context, uuid, *was)?,
+            What::RevertInternal { name, was } => {
+                start_again(context, uuid, *was)?;
+                context.warnings.push(format!(
+                    "a revert to internal snapshot \"{name}\" cannot be taken back: the VM may be as it was then, or as \
+                     before; revert again, or look at it"
+                ));
             }
             What::RestoreNvram { file, aside, .. } => revert::copy_back(aside, file)?,
             What::Define { before, .. } => define(context, before)?,

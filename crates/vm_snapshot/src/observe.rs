@@ -2,7 +2,7 @@
 
 use crate::{
     observed::{Agent, Observed},
-    record::{Place, Stamp},
+    record::{Place, Record, Stamp},
 };
 use anyhow::{Context, Result};
 use host::{
@@ -61,7 +61,7 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     };
     forget(&mut observed);
     observed.free = free(&observed);
-    observed.beside = beside(&observed)?;
+    observed.beside = beside(&observed);
     observed.frozen = frozen(&observed.snapshots, libvirt.timeout);
     observed.modified = modified(&observed.snapshots);
     observed.below = below(&observed, libvirt.timeout);
@@ -190,20 +190,20 @@ fn free(observed: &Observed) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn beside(observed: &Observed) -> Result<BTreeSet<String>> {
-    let files = observed.disks().filter_map(|disk| disk.source.as_ref());
-    let directories: BTreeSet<_> = files.filter_map(|file| Path::new(file).parent()).collect();
-    let mut beside = BTreeSet::new();
-    // Where a directory is missing, the files in use are too, which is told of them.
-    for directory in directories
+fn beside(observed: &Observed) -> BTreeSet<String> {
+    let sources = observed.disks().filter_map(|disk| disk.source.as_ref());
+    let directories: BTreeSet<_> = sources
+        .filter_map(|file| Path::new(file).parent())
+        .collect();
+    // One that cannot be read is told of by the chains.
+    let entries = directories
         .into_iter()
-        .filter(|directory| directory.exists())
-    {
-        for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
-            beside.insert(entry?.path().to_string_lossy().into_owned());
-        }
-    }
-    Ok(beside)
+        .filter_map(|directory| directory.read_dir().ok());
+    entries
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn below(observed: &Observed, timeout: Duration) -> BTreeMap<String, Option<String>> {

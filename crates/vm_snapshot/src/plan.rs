@@ -8,7 +8,7 @@ mod take;
 pub use remove::{clean, remove};
 pub use retention::expired;
 pub use revert::revert;
-pub use take::take;
+pub use take::{take, there_already};
 
 use crate::{
     decide::Decision,

@@ -18,8 +18,13 @@ pub struct Step {
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
-    /// Saves the lasting definition for the snapshot's revert.
-    SaveDefinition { name: String, definition: String },
+    /// Saves the lasting definition for the snapshot's revert, unless one of the `new` files is there: from the next
+    /// step on they count as this module's own.
+    SaveDefinition {
+        name: String,
+        new: Vec<String>,
+        definition: String,
+    },
     /// Has libvirt take the snapshot.
     Take(Taking),
     /// Saves UEFI's variables for the snapshot's revert.

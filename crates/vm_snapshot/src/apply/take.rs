@@ -6,10 +6,11 @@ use super::{
 };
 use crate::{
     decide::{Kind, Quiesce},
+    plan,
     record::{self, Place},
     step::{Merge, Taking},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use host::{
     command, files,
     libvirt::{
@@ -25,7 +26,11 @@ const AGENT_SECONDS: &str = "--timeout=20";
 /// libvirt's own: without end.
 const AGENT_USUALLY: &str = "--timeout=-2";
 
-pub fn save_definition(place: &Place, name: &str, definition: &str) -> Result<()> {
+pub fn save_definition(place: &Place, name: &str, new: &[String], definition: &str) -> Result<()> {
+    for file in new {
+        // libvirt would write over an empty one.
+        ensure!(!Path::new(file).exists(), plan::there_already(file));
+    }
     record::make(&place.snapshot(name))?;
     files::write_atomic(&place.definition(name), definition.as_bytes(), 0o600)
 }

@@ -37,10 +37,16 @@ pub fn take(args: &Args, observed: &Observed, name: &str) -> Result<Plan, Refusa
         quiesce: decision.quiesce,
         running: domain.state == State::Running,
     };
-    refuse_files_that_are_there(&taking, observed)?;
+    let new: Vec<_> = taking.new_files().cloned().collect();
+    let there = new.iter().filter(|file| observed.beside.contains(*file));
+    let refusals: Vec<_> = there.map(|file| there_already(file)).collect();
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
     let mut steps = vec![
         What::SaveDefinition {
             name: name.to_owned(),
+            new,
             definition: domain.lasting.clone().unwrap_or_default(),
         },
         What::Take(taking.clone()),
@@ -72,18 +78,9 @@ pub fn take(args: &Args, observed: &Observed, name: &str) -> Result<Plan, Refusa
     Ok(plan)
 }
 
-/// libvirt would write over an empty one, and what takes a failed snapshot back would remove any.
-fn refuse_files_that_are_there(taking: &Taking, observed: &Observed) -> Result<(), Refusals> {
-    let there = taking
-        .new_files()
-        .filter(|file| observed.beside.contains(*file));
-    let refusals: Refusals = there
-        .map(|file| format!("{file} is there already; move it away, or give another name"))
-        .collect();
-    match refusals.is_empty() {
-        true => Ok(()),
-        false => Err(refusals),
-    }
+/// What stands in the way of a file that would be made.
+pub fn there_already(file: &str) -> String {
+    format!("{file} is there already; move it away, or give another name")
 }
 
 /// Whether the snapshot that is there is the one that is wished for, and still good.
