@@ -2,7 +2,14 @@
 
 import json
 
+import pytest
+
 from hypervisor import IMAGES, NVRAM, STATE
+
+
+def thorough(*values):
+    """A parameter of the long runs: the short one has another that differs little."""
+    return pytest.param(*values, marks=pytest.mark.soak)
 
 
 def snapshot(guest, **options):
