@@ -1,7 +1,6 @@
 """What a run asks of libvirt and qemu-img is cut off between and within its calls: the VM starts, with its data, and the
 next run tidies up."""
 
-import time
 from contextlib import contextmanager
 from threading import Thread
 
@@ -106,7 +105,8 @@ def test_libvirtd_dies_while_memory_is_saved(guests, hypervisor):
     run(guest, memory="true", **ONE)
 
 
-@pytest.mark.parametrize("action", [KILL_LIBVIRTD, "pkill -KILL -x vm_snapshot.fau"], ids=["libvirtd", "module"])
+@pytest.mark.parametrize("action", [
+    KILL_LIBVIRTD, pytest.param("pkill -KILL -x vm_snapshot.fau", marks=pytest.mark.soak)], ids=["libvirtd", "module"])
 def test_a_merge_of_a_running_vm_is_cut_off(guests, hypervisor, action):
     guest = guests()
     run(guest, **ONE)
@@ -126,8 +126,8 @@ def test_a_merge_of_a_running_vm_is_cut_off(guests, hypervisor, action):
 
 @pytest.mark.parametrize("point, options, outcome", [
     ("done:define", REVERT, "undone"),
-    ("applied:take", {"name": "two"}, "undone"),
-    ("committed", REMOVE, "finished"),
+    pytest.param("applied:take", {"name": "two"}, "undone", marks=pytest.mark.soak),
+    pytest.param("committed", REMOVE, "finished", marks=pytest.mark.soak),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_the_power_fails(guests, hypervisor, point, options, outcome):
     guest = guests()
@@ -146,7 +146,8 @@ def test_the_power_fails(guests, hypervisor, point, options, outcome):
     assert_tidy(guest)
 
 
-@pytest.mark.parametrize("point", ["done:put_aside", "done:stop", "done:define", "done:make_current", "done:resume"])
+@pytest.mark.parametrize("point", ["done:define", *(pytest.param(f"done:{step}", marks=pytest.mark.soak) for step in (
+    "put_aside", "stop", "make_current", "resume"))])
 def test_somebody_starts_the_vm_before_the_next_run(guests, point):
     guest = guests()
     mark(guest, 0)
