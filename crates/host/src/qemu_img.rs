@@ -70,6 +70,25 @@ pub fn check(file: &str, format: &str, timeout: Duration) -> Result<()> {
     }
 }
 
+/// Whether a qcow2 image that nobody has open holds data of its own, apart from the image below it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn holds_data(file: &str, timeout: Duration) -> Result<bool> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Check {
+        #[serde(default)]
+        allocated_clusters: u64,
+    }
+    let words = ["qemu-img", "check", "--output=json", "-f", "qcow2", file];
+    // After a power cut its status tells of lost clusters.
+    let told = command::run(words).timeout(timeout).finish()?;
+    let check: Check = serde_json::from_str(&told.stdout)
+        .with_context(|| format!("what qemu-img tells of {file}: {}", told.stderr))?;
+    Ok(check.allocated_clusters > 0)
+}
+
 /// Makes an empty qcow2 image on top of `below`.
 ///
 /// # Errors

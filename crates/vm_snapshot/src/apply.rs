@@ -26,6 +26,8 @@ pub struct Context {
     pub quiesced: bool,
     /// What was found right.
     pub checks: Vec<String>,
+    /// The change is one of an earlier run, and the VM may have been used since.
+    pub recovering: bool,
 }
 
 impl Context {
@@ -35,6 +37,7 @@ impl Context {
             warnings: vec![],
             quiesced: false,
             checks: vec![],
+            recovering: false,
         }
     }
 
@@ -63,7 +66,9 @@ pub fn recover(store: &Store, context: &mut Context) -> Result<Option<Recovery>>
     let Some(mut open) = store.interrupted::<Step>(KIND)? else {
         return Ok(None);
     };
+    context.recovering = true;
     let recovered = open.recover(context);
+    context.recovering = false;
     let recovered = recovered.map_err(|(step, reason)| anyhow::anyhow!("{reason} (step {step})"));
     recovered.map(Some).with_context(|| {
         let directory = store.in_progress();
@@ -113,7 +118,7 @@ impl transaction::Step for Step {
         match &self.what {
             What::SaveDefinition { name, .. } => take::forget(&place, name)?,
             What::Take(taking) => take::take_back(context, uuid, taking)?,
-            What::MakeOverlays(fresh) => revert::remove_overlays(fresh)?,
+            What::MakeOverlays(fresh) => revert::remove_overlays(context, &place, fresh)?,
             What::PutAside(aside) => revert::remove_aside(aside)?,
             What::Stop { was } => start_again(context, uuid, *was)?,
             What::RevertInternal { name, was } => {
@@ -124,7 +129,10 @@ impl transaction::Step for Step {
                 ));
             }
             What::RestoreNvram { file, aside, .. } => revert::copy_back(aside, file)?,
-            What::Define { before, .. } => define(context, before)?,
+            What::Define { before, .. } => {
+                revert::stop_on_others(context, uuid, before)?;
+                define(context, before)?;
+            }
             What::Leave { files } => revert::take_along(&place, files)?,
             What::MakeCurrent { before, .. } => {
                 if let Some(before) = before {

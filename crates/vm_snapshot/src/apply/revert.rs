@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context as _, Result, ensure};
 use host::{
     files,
-    libvirt::domain::{self, State},
+    libvirt::domain::{self, Domain, State},
     qemu_img,
 };
 use std::{
@@ -30,10 +30,42 @@ pub fn make_overlays(context: &Context, fresh: &[Fresh]) -> Result<()> {
     Ok(())
 }
 
-pub fn remove_overlays(fresh: &[Fresh]) -> Result<()> {
-    fresh
-        .iter()
-        .try_for_each(|overlay| files::remove_optional(Path::new(&overlay.file)))
+/// Removes the overlays, but for what somebody who started the VM since an interrupted run has written.
+pub fn remove_overlays(context: &mut Context, place: &Place, fresh: &[Fresh]) -> Result<()> {
+    for overlay in fresh {
+        let file = Path::new(&overlay.file);
+        let used = context.recovering
+            && file.exists()
+            && qemu_img::holds_data(&overlay.file, context.timeout())?;
+        if !used {
+            files::remove_optional(file)?;
+            continue;
+        }
+        // This may not be the first try to take the change back.
+        take_along(place, &[file.into()])?;
+        leave(place, &[file.into()])?;
+        context.warnings.push(format!(
+            "{} holds what the VM wrote after the interrupted revert, and is kept; abandoned=remove removes it",
+            overlay.file
+        ));
+    }
+    Ok(())
+}
+
+/// Stops a VM that somebody started in the middle of a revert: its files are about to go.
+pub fn stop_on_others(context: &mut Context, uuid: &str, before: &str) -> Result<()> {
+    let files = |domain: &Domain| -> Vec<_> {
+        let disks = domain.disks.iter();
+        disks.map(|disk| disk.source.clone()).collect()
+    };
+    let now = context.libvirt.domain(uuid)?;
+    if now.state.is_on() && files(&now) != files(&Domain::parse(before, None)?) {
+        super::stop(context, uuid)?;
+        context
+            .warnings
+            .push("the VM ran on the disks of an interrupted revert, and was stopped".to_owned());
+    }
+    Ok(())
 }
 
 pub fn put_aside(aside: &Aside) -> Result<()> {
