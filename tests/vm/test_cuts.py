@@ -113,7 +113,7 @@ def test_a_merge_of_a_running_vm_is_cut_off(guests, hypervisor, action):
     mark(guest, 1)
     guest.run("dd if=/dev/urandom of=/vda/much bs=1M count=6; sync", 60)
     sums = guest.run("md5sum </vda/much")
-    at_work = f"virsh blockjob {guest.uuid} vda --info | grep -q Commit"
+    at_work = f"virsh blockjob {guest.uuid} vda --raw | grep -q Commit"
     with instead_of(hypervisor, SLOW, "virsh"), meanwhile(hypervisor, at_work, f"sleep 1; {action}"):
         result = module(guest, fault="none@none", timeout=60, **REMOVE)
     assert result is None or result.get("failed"), result

@@ -106,8 +106,9 @@ fn end_block_job(libvirt: &Libvirt, domain: &Domain, target: &str) -> Result<boo
     if !domain.state.is_on() {
         return Ok(false);
     }
-    let info = libvirt.call(&["blockjob", &domain.uuid, target, "--info"])?;
-    if info.trim().is_empty() || info.starts_with("No current block job") {
+    // What it tells without --raw is on standard error.
+    let info = libvirt.call(&["blockjob", &domain.uuid, target, "--raw"])?;
+    if info.trim().is_empty() {
         return Ok(false);
     }
     libvirt.call(&["blockjob", &domain.uuid, target, "--abort"])?;
