@@ -111,7 +111,7 @@ def test_a_merge_of_a_running_vm_is_cut_off(guests, hypervisor, action):
     guest = guests()
     run(guest, **ONE)
     mark(guest, 1)
-    guest.run("dd if=/dev/urandom of=/vda/much bs=1M count=6; sync", 60)
+    guest.run("dd if=/dev/urandom of=/vda/much bs=1M count=20; sync", 60)
     sums = guest.run("md5sum </vda/much")
     at_work = f"virsh blockjob {guest.uuid} vda --raw | grep -q Commit"
     with instead_of(hypervisor, SLOW, "virsh"), meanwhile(hypervisor, at_work, f"sleep 1; {action}"):

@@ -1,7 +1,7 @@
 //! Two files of a disk become one.
 
 use crate::step::Merge;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use host::{
     command, files,
     libvirt::{
@@ -83,7 +83,11 @@ fn commit_live(libvirt: &Libvirt, uuid: &str, merge: &Merge, top_first: bool) ->
     if top_first {
         words.extend(["--active", "--pivot"]);
     }
-    patient.call(&words)?;
+    if let Err(refused) = patient.call(&words) {
+        // The virsh of a run that was killed goes on, and may have ended this merge too.
+        let chain = in_use(&libvirt.domain(uuid)?, &merge.target, libvirt)?;
+        ensure!(!chain.contains(&merge.top), refused);
+    }
     command::until(ABORT, "the end of the merge", || {
         let chain = in_use(&libvirt.domain(uuid)?, &merge.target, libvirt)?;
         Ok((!chain.contains(&merge.top)).then_some(()))
