@@ -11,7 +11,7 @@ use crate::{
     step::{Power, Step, What},
 };
 use anyhow::{Context as _, Result, bail};
-use host::{command, libvirt::Libvirt};
+use host::{command, files, libvirt::Libvirt};
 use std::time::Duration;
 use transaction::{Recovery, Store, Undone};
 
@@ -128,7 +128,10 @@ impl transaction::Step for Step {
                      before; revert again, or look at it"
                 ));
             }
-            What::RestoreNvram { file, aside, .. } => revert::copy_back(aside, file)?,
+            What::RestoreNvram { file, aside, .. } => match aside.exists() {
+                true => revert::copy_back(aside, file)?,
+                false => files::remove_optional(file)?,
+            },
             What::Define { before, .. } => {
                 revert::stop_on_others(context, uuid, before)?;
                 define(context, before)?;

@@ -47,6 +47,10 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     let mut observed = Observed {
         libvirt: version,
         agent: agent(libvirt, &domain),
+        nvram_there: domain
+            .nvram
+            .as_ref()
+            .is_some_and(|nvram| Path::new(&nvram.file).exists()),
         job: match domain.state.is_on() {
             true => libvirt.job(uuid)?,
             false => None,

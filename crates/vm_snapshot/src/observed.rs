@@ -17,6 +17,8 @@ pub struct Observed {
     pub libvirt: Version,
     pub domain: Domain,
     pub agent: Agent,
+    /// The file with UEFI's variables is there; libvirt makes it when the VM starts for the first time.
+    pub nvram_there: bool,
     /// A job that is at work on the VM, in libvirt's word.
     pub job: Option<String>,
     /// The VM's snapshots, parents first.

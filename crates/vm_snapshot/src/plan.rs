@@ -1,5 +1,6 @@
 //! What is to be done. Pure: decides on what observe gathered, and touches nothing.
 
+mod files;
 mod remove;
 mod retention;
 mod revert;

@@ -4,7 +4,11 @@
 //! revert deletes the overlays in use, and with them all that was written since, and leaves UEFI's variables
 //! as they are.
 
-use super::{Plan, Refusals, take, unknown};
+use super::{
+    Plan, Refusals,
+    files::{SINCE, damage, stem},
+    unknown,
+};
 use crate::{
     decide,
     observed::Observed,
@@ -16,9 +20,6 @@ use host::libvirt::{
     snapshot::{Memory, Overlay, Snapshot},
 };
 use std::{collections::BTreeMap, path::PathBuf};
-
-/// What follows a snapshot's name in the names of the overlays that a revert to it makes.
-pub const SINCE: &str = "-since-";
 
 /// The steps back to the snapshot of this name. `definition` is the VM's at that time, `stamp` names files.
 ///
@@ -35,7 +36,7 @@ pub fn revert(
     };
     let mut refusals = decide::busy(observed);
     refusals.extend(match snapshot.is_external() {
-        true => take::damage(observed, snapshot),
+        true => damage(observed, snapshot),
         false => internal_out_of_reach(observed, snapshot),
     });
     let fresh = overlays(observed, snapshot, stamp);
@@ -135,7 +136,7 @@ fn external(
     let aside = Aside {
         directory: place.aside(stamp),
         definition: domain.lasting.clone().unwrap_or_default(),
-        nvram: nvram.clone(),
+        nvram: nvram.clone().filter(|_| observed.nvram_there),
     };
     let resuming = resuming(observed, snapshot, &sources);
     let current = observed.snapshots.iter().find(|snapshot| snapshot.current);
@@ -185,7 +186,7 @@ fn overlays(observed: &Observed, snapshot: &Snapshot, stamp: &str) -> Vec<Fresh>
                 Some(Overlay::External(overlay)) => overlay,
                 _ => &below.file,
             };
-            let stem = take::stem(beside, observed);
+            let stem = stem(beside, observed);
             Fresh {
                 file: format!("{stem}.{}{SINCE}{stamp}", snapshot.name),
                 target,

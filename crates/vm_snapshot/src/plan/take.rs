@@ -1,6 +1,9 @@
 //! A snapshot is taken.
 
-use super::{Plan, Refusals};
+use super::{
+    Plan, Refusals,
+    files::{damage, stem},
+};
 use crate::{
     args::{Args, Wanted},
     decide::{self, Decision, Kind},
@@ -11,10 +14,7 @@ use host::libvirt::{
     domain::{Disk, State},
     snapshot::{Memory, Overlay, Snapshot},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The steps to a snapshot of this name; none where it is there.
 ///
@@ -54,7 +54,7 @@ pub fn take(args: &Args, observed: &Observed, name: &str) -> Result<Plan, Refusa
     let nvram = domain
         .nvram
         .as_ref()
-        .filter(|_| decision.kind == Kind::External);
+        .filter(|_| decision.kind == Kind::External && observed.nvram_there);
     steps.extend(nvram.map(|nvram| What::SaveNvram {
         name: name.to_owned(),
         file: nvram.file.clone().into(),
@@ -101,38 +101,6 @@ fn there(args: &Args, observed: &Observed, snapshot: &Snapshot) -> Result<(), Re
         true => Ok(()),
         false => Err(refusals),
     }
-}
-
-/// Why nobody can go back to an external snapshot.
-pub fn damage(observed: &Observed, snapshot: &Snapshot) -> Refusals {
-    let name = &snapshot.name;
-    let mut damage: Vec<_> = observed.broken(Some(name)).collect();
-    for (target, source) in snapshot.frozen() {
-        let file = &source.file;
-        if observed
-            .in_use(&target)
-            .is_some_and(|used| used.file == *file)
-        {
-            damage.push(format!(
-                "disk {target} is written to {file}, which held the data of snapshot \"{name}\": it is lost"
-            ));
-        } else if observed.written.contains(file) {
-            damage.push(format!(
-                "{file} was written to after snapshot \"{name}\", whose data it held"
-            ));
-        } else if !observed.records.contains_key(name) && written_later(observed, snapshot, file) {
-            damage.push(format!(
-                "{file} was written to after snapshot \"{name}\" was taken, which cannot be shown to be whole"
-            ));
-        }
-    }
-    damage
-}
-
-/// A file is flushed for a snapshot, and closed for writing within the next seconds.
-fn written_later(observed: &Observed, snapshot: &Snapshot, file: &str) -> bool {
-    let modified = observed.modified.get(file);
-    modified.is_some_and(|modified| *modified > snapshot.created + 5)
 }
 
 fn sources(observed: &Observed) -> BTreeMap<String, host::libvirt::domain::Source> {
@@ -183,28 +151,6 @@ fn overlay(disk: &Disk, observed: &Observed, suffix: &str, taken: &mut BTreeSet<
     file
 }
 
-/// A disk's path without what names the image's format or the snapshot it stands on.
-pub fn stem(file: &str, observed: &Observed) -> String {
-    let path = Path::new(file);
-    let own = path.file_name().unwrap_or_default().to_string_lossy();
-    let of_snapshot = observed.snapshots.iter().find_map(|snapshot| {
-        let at = own.rfind(&format!(".{}", snapshot.name))?;
-        let rest = &own[at + 1 + snapshot.name.len()..];
-        (rest.is_empty() || rest.starts_with(super::revert::SINCE)).then(|| own[..at].to_owned())
-    });
-    let of_format = || {
-        let formats = ["qcow2", "img", "raw"];
-        let cut = formats
-            .iter()
-            .find_map(|format| own.strip_suffix(&format!(".{format}")));
-        cut.unwrap_or(&own).to_owned()
-    };
-    let stem = of_snapshot
-        .filter(|stem| !stem.is_empty())
-        .unwrap_or_else(of_format);
-    path.with_file_name(stem).to_string_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,22 +158,13 @@ mod tests {
         samples::{args, disk, vm},
         step::Step,
     };
+    use host::libvirt::domain::Nvram;
     use serde_json::json;
 
     #[test]
     fn overlays_are_named_after_the_disk_and_the_snapshot() {
         let mut observed =
             vm(&["/i/a.1", "/i/a.qcow2"]).with_external("1", &["/i/a.qcow2"], "/i/a.1");
-        for (file, expected) in [
-            ("/i/a.qcow2", "/i/a"),
-            ("/i/a.1", "/i/a"),
-            ("/i/a.1-since-20261122-071500", "/i/a"),
-            ("/i/v1.2.img", "/i/v1.2"),
-            ("/i/disk", "/i/disk"),
-            ("/i/.1", "/i/.1"),
-        ] {
-            assert_eq!(stem(file, &observed), expected, "{file}");
-        }
         observed.domain.disks.push(disk("vdb", "/i/a.raw"));
         observed.domain.disks.push(disk("vdc", "/i/c.raw"));
         let plan = take(&args(json!({})), &observed, "2").unwrap();
@@ -238,6 +175,20 @@ mod tests {
         let expected = [("vda", "/i/a.2"), ("vdb", "/i/a-vdb.2"), ("vdc", "/i/c.2")];
         let expected = expected.map(|(target, file)| (target.to_owned(), external(file)));
         assert_eq!(taking.overlays, expected.into());
+    }
+
+    #[test]
+    fn uefi_variables_are_saved_once_there_are_any() {
+        let mut observed = vm(&["/i/a"]);
+        observed.domain.nvram = Some(Nvram {
+            file: "/n".to_owned(),
+            format: "raw".to_owned(),
+        });
+        for (there, steps) in [(false, 3), (true, 4)] {
+            observed.nvram_there = there;
+            let plan = take(&args(json!({})), &observed, "s").unwrap();
+            assert_eq!(plan.steps.len(), steps);
+        }
     }
 
     #[test]
