@@ -71,7 +71,7 @@ SUITES = {
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
     "molecule-vm_snapshot": Suite(["molecule", "test", "--scenario-name", "vm_snapshot"], whole),
     "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=60),
-    "vm": pytest("tests/vm", "-n", "2", minutes=25),
+    "vm": pytest("tests/vm", "-n", "2", minutes=40),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
 # What a short run only samples.

@@ -22,6 +22,22 @@ def pytest_configure(config):
         config.option.markexpr = "not soak"
 
 
+# Many cases each, of which one libvirt has the one half in the short run, and the other one the other.
+IN_TURN = ("test_faults", "test_remove", "test_revert", "test_testbed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    cases = {}
+    for item in items:
+        if item.path.stem in IN_TURN:
+            libvirt = next((host.id for host in EVERY if host.id in item.name), None)
+            cases.setdefault((item.path, item.name.replace(str(libvirt), "")), []).append(item)
+    both = [case for case in cases.values() if len(case) == len(EVERY)]
+    for number, case in enumerate(both):
+        case[number % len(EVERY)].add_marker(pytest.mark.soak)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """With pytest-xdist, `-n 2` runs the hypervisors side by side: one worker to a host."""
