@@ -131,6 +131,13 @@ fn standing_in_the_way(observed: &Observed) -> Vec<String> {
     }
     obstacles.extend(observed.disks().filter_map(not_a_disk_of_its_own));
     obstacles.extend(observed.broken(None));
+    if let (true, Some(nvram), false) = (domain.state.is_on(), &domain.nvram, observed.nvram_there)
+    {
+        obstacles.push(format!(
+            "{}, which holds its UEFI variables, is missing, though the VM runs; they would be lost",
+            nvram.file
+        ));
+    }
     obstacles
 }
 

@@ -65,6 +65,7 @@ fn a_block_device_leaves_only_internal() {
 #[test]
 fn uefi_decides_what_internal_needs() {
     let mut observed = vm(&["/i/a"]);
+    observed.nvram_there = true;
     observed.domain.uefi = true;
     assert!(
         refused(json!({"kind": "internal"}), &observed).contains("from 10.9 on, and here is 9.0.0")

@@ -184,6 +184,9 @@ mod tests {
             file: "/n".to_owned(),
             format: "raw".to_owned(),
         });
+        let running = take(&args(json!({})), &observed, "s").unwrap_err();
+        assert!(running[0].contains("/n, which holds its UEFI variables, is missing"));
+        observed.domain.state = State::ShutOff;
         for (there, steps) in [(false, 3), (true, 4)] {
             observed.nvram_there = there;
             let plan = take(&args(json!({})), &observed, "s").unwrap();
