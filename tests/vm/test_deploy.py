@@ -178,3 +178,15 @@ def test_a_clone_whose_system_has_no_cloud_init_is_taken_back(empty):
     empty.hypervisor.virsh("destroy", "empty")
     said = empty.refused("twin", **EMPTY | {"clone_of": "empty", "timeout": 6})
     assert "nothing of it is left" in said and "has no cloud-init" in said
+
+
+@pytest.mark.soak
+def test_an_address_by_dhcp_and_docker(deployment):
+    """Needs Debian's archive, from within the VM."""
+    leased = {"base_image": CLOUD_IMAGE, "disk_size": 3, "memory": 768, "docker": True, "timeout": 900}
+    assert deployment.deployed("leased", **leased) > 0
+    told = deployment.hypervisor.virsh("domifaddr", "--domain", "leased")
+    address = next(word for word in told.split() if "/" in word).split("/")[0]
+    assert deployment.ssh(address, "hostname; sudo docker info --format '{{.ServerVersion}}'").startswith("leased\n2")
+    assert deployment.deployed("leased", **leased) == 0
+    deployment.deployed("leased", state="absent")

@@ -372,3 +372,12 @@ def test_a_vm_that_does_not_stop(running):
     run(running, timeout=60, **REVERT)
     assert time.monotonic() - since < 60 + SLACK
     assert marked(running) == 0
+
+
+def test_nobody_is_left_to_read_the_result(off):
+    program = off.hypervisor.installed_path(EXECUTABLE, "vm_snapshot")
+    off.hypervisor.write("/run/arguments.json", json.dumps({"vm": off.uuid, **ONE}))
+    off.hypervisor.sh(f"(sleep 1; {program} </run/arguments.json) | true; sleep 3")
+    result = run(off, **ONE)
+    assert not result["changed"] and result["previous_result"]["changed"], result
+    assert "previous_result" not in run(off, **ONE)

@@ -3,10 +3,21 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use serde_json::Value;
+
+/// The file for one value of an option, in which every byte that is no letter or digit is written as `%XX`.
+pub(crate) fn of(path: &Path, value: &str) -> PathBuf {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    let value: String = value.bytes().map(byte).collect();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{value}.{name}"))
+}
 
 /// The result an earlier run could not deliver.
 pub(crate) fn read(path: &Path) -> Option<Value> {
@@ -41,4 +52,16 @@ pub(crate) fn write(path: &Path, result: &str) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_has_a_file_of_its_own() {
+        let of = |value| of(Path::new("/s/x.json"), value);
+        assert_eq!(of("a1"), Path::new("/s/a1.x.json"));
+        assert_eq!(of("../a b"), Path::new("/s/%2E%2E%2Fa%20b.x.json"));
+    }
 }

@@ -19,6 +19,7 @@ pub struct Module {
     spec: Spec,
     version: &'static str,
     kept: Option<PathBuf>,
+    kept_by: Option<&'static str>,
     logged: bool,
 }
 
@@ -30,6 +31,7 @@ impl Module {
             spec,
             version: env!("CARGO_PKG_VERSION"),
             kept: None,
+            kept_by: None,
             logged: false,
         }
     }
@@ -47,6 +49,17 @@ impl Module {
     pub fn keep_result_at(self, path: impl Into<PathBuf>) -> Self {
         Self {
             kept: Some(path.into()),
+            ..self
+        }
+    }
+
+    /// For a module whose runs for different things do not wait for one another: each value of this
+    /// option has a kept result of its own, whose name has the value before that of
+    /// [`Module::keep_result_at`].
+    #[must_use]
+    pub fn keep_results_by(self, option: &'static str) -> Self {
+        Self {
+            kept_by: Some(option),
             ..self
         }
     }
@@ -121,7 +134,12 @@ impl Module {
                 log::invocation(&request.syslog_facility, name, &text);
             }
         }
-        report.kept = self.kept.filter(|_| !call.check_mode);
+        let value = self.kept_by.and_then(|option| call.params.get(option));
+        let kept = match (self.kept, value.and_then(Value::as_str)) {
+            (Some(path), Some(value)) => Some(kept::of(&path, value)),
+            (kept, _) => kept,
+        };
+        report.kept = kept.filter(|_| !call.check_mode);
         report.previous = report.kept.as_deref().and_then(kept::read);
         let report = Arc::new(report);
         report_panics(Arc::clone(&report));

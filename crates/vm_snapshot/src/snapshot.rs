@@ -8,13 +8,13 @@ use crate::{
     observed::Observed,
     plan::{self, Plan},
     present,
-    record::Place,
+    record::{Place, STATE},
     step::Step,
 };
 use ansible_module::{Failure, Invocation, Module, Outcome};
 use anyhow::{Context as _, Result, anyhow};
 use host::libvirt::{Libvirt, snapshot};
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 use transaction::{Recovery, Store};
 
 /// The module `vm_snapshot`.
@@ -22,6 +22,8 @@ pub fn main() -> ExitCode {
     Module::new(args::spec())
         .version(env!("CARGO_PKG_VERSION"))
         .log_invocation()
+        .keep_result_at(Path::new(STATE).join("vm_snapshot.result.json"))
+        .keep_results_by("vm")
         .run(run)
 }
 
