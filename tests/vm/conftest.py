@@ -23,7 +23,7 @@ def pytest_configure(config):
 
 
 # Many cases each, of which one libvirt has the one half in the short run, and the other one the other.
-IN_TURN = ("test_faults", "test_remove", "test_revert", "test_testbed")
+IN_TURN = ("test_crashes", "test_cuts", "test_faults", "test_remove", "test_revert", "test_snapshot", "test_testbed")
 
 
 @pytest.hookimpl(tryfirst=True)
