@@ -11,7 +11,11 @@ use crate::{
     step::{Power, Step, What},
 };
 use anyhow::{Context as _, Result, bail};
-use host::{command, files, libvirt::Libvirt};
+use host::{
+    command, files,
+    libvirt::{Libvirt, domain::Domain},
+    qemu_img::{self, Image},
+};
 use std::time::Duration;
 use transaction::{Recovery, Store, Undone};
 
@@ -193,4 +197,15 @@ fn make_current(context: &Context, uuid: &str, name: &str) -> Result<()> {
         .libvirt
         .call(&["snapshot-current", uuid, &name])
         .map(drop)
+}
+
+/// The files of a disk, the one in use first.
+fn chain(libvirt: &Libvirt, domain: &Domain, target: &str) -> Result<Vec<Image>> {
+    let disk = domain.disks.iter().find(|disk| disk.target == target);
+    let disk = disk.with_context(|| format!("the VM has no disk {target} any more"))?;
+    let file = disk
+        .source
+        .as_ref()
+        .with_context(|| format!("disk {target} is no file any more"))?;
+    qemu_img::chain(file, &disk.format, libvirt.timeout)
 }

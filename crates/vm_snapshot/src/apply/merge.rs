@@ -1,5 +1,6 @@
 //! Two files of a disk become one.
 
+use super::chain;
 use crate::step::Merge;
 use anyhow::{Context, Result, ensure};
 use host::{
@@ -50,13 +51,7 @@ pub fn join_files(libvirt: &Libvirt, uuid: &str, merge: &Merge) -> Result<()> {
 }
 
 fn in_use(domain: &Domain, target: &str, libvirt: &Libvirt) -> Result<Vec<String>> {
-    let disk = domain.disks.iter().find(|disk| disk.target == target);
-    let disk = disk.with_context(|| format!("the VM has no disk {target} any more"))?;
-    let file = disk
-        .source
-        .as_ref()
-        .with_context(|| format!("disk {target} is no file any more"))?;
-    let chain = qemu_img::chain(file, &disk.format, libvirt.timeout)?;
+    let chain = chain(libvirt, domain, target)?;
     Ok(chain.into_iter().map(|image| image.filename).collect())
 }
 

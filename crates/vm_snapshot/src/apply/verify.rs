@@ -1,6 +1,6 @@
 //! A snapshot counts only if it was looked at.
 
-use super::Context;
+use super::{Context, chain};
 use crate::{
     decide::Kind,
     observe,
@@ -91,7 +91,7 @@ fn external(
             .before
             .get(target)
             .context("a disk that was not there before")?;
-        let chain = chain(context, domain, target)?;
+        let chain = chain(&context.libvirt, domain, target)?;
         stands_on(&chain, overlay, &frozen.file)?;
         qemu_img::check(&frozen.file, &frozen.format, context.timeout())?;
         record
@@ -122,7 +122,7 @@ fn internal(context: &mut Context, domain: &Domain, taking: &Taking) -> Result<(
         .iter()
         .filter(|(_, overlay)| **overlay == Overlay::Internal);
     for (target, _) in held {
-        let chain = chain(context, domain, target)?;
+        let chain = chain(&context.libvirt, domain, target)?;
         let image = chain.first().context("an empty chain")?;
         let within = image
             .snapshots
@@ -146,16 +146,6 @@ fn internal(context: &mut Context, domain: &Domain, taking: &Taking) -> Result<(
         }
     }
     Ok(())
-}
-
-fn chain(context: &Context, domain: &Domain, target: &str) -> Result<Vec<Image>> {
-    let disk = domain.disks.iter().find(|disk| disk.target == target);
-    let disk = disk.with_context(|| format!("the VM has no disk {target}"))?;
-    let file = disk
-        .source
-        .as_ref()
-        .with_context(|| format!("disk {target} has no file"))?;
-    qemu_img::chain(file, &disk.format, context.timeout())
 }
 
 fn stands_on(chain: &[Image], top: &str, below: &str) -> Result<()> {
@@ -191,7 +181,7 @@ pub fn reverted(context: &mut Context, uuid: &str, reverted: &Reverted) -> Resul
         false => "it is off".to_owned(),
     });
     for (target, (top, below)) in &reverted.chains {
-        stands_on(&chain(context, &domain, target)?, top, below)?;
+        stands_on(&chain(&context.libvirt, &domain, target)?, top, below)?;
         context
             .checks
             .push(format!("disk {target}: {top} on {below} is complete"));
