@@ -146,7 +146,9 @@ class Guest:
         return self._talk("true", seconds).returncode == 0
 
     def agent_answers(self):
-        return self.hypervisor.run("virsh", "domtime", "--domain", self.uuid, check=False).returncode == 0
+        # Without a time-out of its own, virsh waits for a silent one for ever.
+        ping = ["--timeout", "5", '{"execute":"guest-ping"}']
+        return self.hypervisor.run("virsh", "qemu-agent-command", "--domain", self.uuid, *ping, check=False).returncode == 0
 
     def hang(self):
         """Every process in it stops: neither it, its agent nor its power button answers any more."""
