@@ -215,6 +215,7 @@ def test_a_file_of_the_snapshot_is_missing(off):
 
 def test_the_variables_of_uefi_are_missing(guests):
     guest = guests(uefi="raw")
+    mark(guest, 0)
     with away(guest, guest.nvram):
         refused(guest, guest.nvram, "is missing, though the VM runs", **ONE)
     guest.destroy()
