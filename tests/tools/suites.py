@@ -78,6 +78,7 @@ SUITES = {
 MORE = ["BULKHEAD_KILLS=300", "BULKHEAD_SWAPPED_SHIFTS=10000", "PROPTEST_CASES=20000"]
 ON_DEMAND = {
     "soak": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, "-m", "soak", minutes=600),
+    "soak-vm": pytest("tests/vm", "-n", "2", "-m", "soak", minutes=300),
     "torture": Suite(["env", *MORE, "cargo", "test", "-p", "rechown", "--no-fail-fast"], RUST_TESTS, minutes=60),
     "soak-shift": pytest("tests/shift", "-k", "very_many", minutes=60, environment={"BULKHEAD_WIDE": "1000000"}),
 }

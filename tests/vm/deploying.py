@@ -90,6 +90,21 @@ class Deployment:
         return run("ssh", *STRANGERS, "-o", "ConnectTimeout=5", *self.jump, f"ansible@{address}", "true",
                    check=False).returncode == 0
 
+    def bring_packages(self, address, *packages):
+        """Let the VM, which reaches no archive, install these: from files of this machine's archive."""
+        debs = self.tmp / "debs"
+        (debs / "partial").mkdir(parents=True)
+        (self.tmp / "status").write_text(self.ssh(address, "cat /var/lib/dpkg/status") + "\n\n")
+        run("apt-get", "install", "-qy", "--download-only", "-o", f"Dir::State::status={self.tmp}/status",
+            "-o", f"Dir::Cache::archives={debs}", *packages)
+        (debs / "Packages").write_text(run("dpkg-scanpackages", "--multiversion", ".", cwd=debs).stdout)
+        with subprocess.Popen(["tar", "-C", debs, "-c", "."], stdout=subprocess.PIPE) as tar:
+            run("ssh", *STRANGERS, *self.jump, f"ansible@{address}", """
+                sudo mkdir /srv/debs && sudo tar -C /srv/debs -x &&
+                sudo rm -rf /etc/apt/sources.list /etc/apt/sources.list.d &&
+                echo 'deb [trusted=yes] file:/srv/debs ./' | sudo tee /etc/apt/sources.list
+            """, stdin=tar.stdout)
+
     def off(self, vm):
         """Press its power button and wait until it is off."""
         self.hypervisor.virsh("shutdown", "--mode", "acpi", "--domain", vm)
