@@ -118,7 +118,7 @@ impl Run<'_> {
             self.change(&mut done, plan)?;
         } else {
             self.clean(&mut done)?;
-            self.take_or_remove(&mut done)?;
+            self.take_or_remove(&mut done, &before)?;
             self.retain(&mut done)?;
             // What a removed snapshot had held together goes now.
             self.clean(&mut done)?;
@@ -126,12 +126,15 @@ impl Run<'_> {
         Ok(self.outcome(&done, &before, &self.observe()?))
     }
 
-    fn take_or_remove(&mut self, done: &mut Done) -> Result<()> {
+    fn take_or_remove(&mut self, done: &mut Done, before: &Observed) -> Result<()> {
         match (self.args.state, &self.args.name) {
             (State::Absent, Some(name)) => self.remove(done, name),
             (State::Absent, None) => Ok(()),
             _ => {
-                let plan = plan::take(self.args, &self.observe()?, &self.name);
+                let plan = match done.steps.is_empty() {
+                    true => plan::take(self.args, before, &self.name),
+                    false => plan::take(self.args, &self.observe()?, &self.name),
+                };
                 done.decision = self.change(done, plan)?;
                 Ok(())
             }
@@ -140,7 +143,7 @@ impl Run<'_> {
 
     fn remove(&mut self, done: &mut Done, name: &str) -> Result<()> {
         let steps = done.steps.len();
-        let plan = plan::remove(&self.observe()?, name);
+        let plan = plan::remove(&self.observe_with_others()?, name);
         self.change(done, plan)?;
         if done.steps.len() > steps {
             done.removed.push(name.to_owned());
@@ -150,7 +153,7 @@ impl Run<'_> {
 
     fn clean(&mut self, done: &mut Done) -> Result<()> {
         if self.args.abandoned == Abandoned::Remove {
-            let plan = plan::clean(&self.observe()?);
+            let plan = plan::clean(&self.observe_with_others()?);
             self.change(done, plan)?;
         }
         Ok(())
@@ -209,6 +212,9 @@ impl Run<'_> {
 
     /// By `keep` and `older_than`, one after the other: each merge changes what the next one finds.
     fn retain(&mut self, done: &mut Done) -> Result<()> {
+        if self.args.keep.is_none() && self.args.older_than.is_none() {
+            return Ok(());
+        }
         let observed = self.observe()?;
         let coming = self.args.state == State::Present && observed.snapshot(&self.name).is_none();
         for name in plan::expired(self.args, &observed, coming) {
@@ -219,6 +225,11 @@ impl Run<'_> {
     }
 
     fn observe(&self) -> Result<Observed> {
+        observe::alone(&self.context.libvirt, self.uuid)
+    }
+
+    /// Only what merges or removes files asks for the files of other VMs.
+    fn observe_with_others(&self) -> Result<Observed> {
         observe::vm(&self.context.libvirt, self.uuid)
     }
 
