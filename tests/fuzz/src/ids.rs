@@ -63,9 +63,17 @@ pub fn acl(data: &[u8]) {
     }
 }
 
-/// `security.capability`.
+/// `security.capability`. The way back leads to what it was as the kernel hands it out: revision 3 with the
+/// host's root, which it never does, becomes revision 2.
 pub fn capability(data: &[u8]) {
-    translation(data, fuzzing::capability);
+    if let Some((size, value)) = data.split_first()
+        && let Some(handed_out) = fuzzing::capability(value, &IdMaps::identity())
+    {
+        translation(
+            &[&[*size], &handed_out.value[..]].concat(),
+            fuzzing::capability,
+        );
+    }
     if let Some((size, value)) = data.split_first()
         && let Some(there) = fuzzing::capability(value, &maps(*size))
     {
