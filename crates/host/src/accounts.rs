@@ -7,6 +7,7 @@ use idmap::{SubRange, subid};
 use nix::{sys::signal::kill, unistd::Pid};
 use std::{
     fs::{self, OpenOptions},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -22,6 +23,18 @@ pub struct Account {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
+    /// Home directory.
+    pub home: PathBuf,
+    /// Login shell.
+    pub shell: PathBuf,
+}
+
+impl Account {
+    /// What `XDG_RUNTIME_DIR` is in its sessions, pam_systemd(8).
+    #[must_use]
+    pub fn runtime_directory(&self) -> PathBuf {
+        format!("/run/user/{}", self.uid).into()
+    }
 }
 
 /// Which of the two subordinate id files.
@@ -219,7 +232,15 @@ pub(crate) fn parse(text: &str) -> impl Iterator<Item = Account> {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();
         let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
-        Some(Account { name, uid, gid })
+        let home = fields.nth(1).unwrap_or("/").into();
+        let shell = fields.next().unwrap_or_default().into();
+        Some(Account {
+            name,
+            uid,
+            gid,
+            home,
+            shell,
+        })
     })
 }
 
@@ -231,6 +252,7 @@ mod tests {
     fn root_is_found_and_nobody_else_by_that_id() {
         let root = find("root").unwrap().unwrap();
         assert_eq!((root.uid, root.gid), (0, 0));
+        assert_eq!(root.home, PathBuf::from("/root"));
         assert_eq!(find("0").unwrap(), Some(root));
         assert_eq!(find("no such account").unwrap(), None);
         assert!(has_group("root").unwrap() && has_group("0").unwrap());

@@ -1,19 +1,20 @@
 //! Running other programs: an argument vector, a time-out, a clean environment, no shell.
 
+use crate::accounts::Account;
 use anyhow::{Context, Result, bail};
 use std::{
     ffi::{OsStr, OsString},
-    io::Read,
+    io::{Read, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-/// Where programs are looked for, NixOS included.
-pub const PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
+/// Where programs are looked for, NixOS included: its set-user-id wrappers first, since rootless Podman does not
+/// come up with the `newuidmap` that is none.
+pub const PATH: &str = "/run/wrappers/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
 
 /// How long a program may take where the caller says nothing else.
 pub const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,6 +24,8 @@ pub struct Run {
     argv: Vec<OsString>,
     timeout: Duration,
     directory: PathBuf,
+    account: Option<Account>,
+    input: Vec<u8>,
 }
 
 /// What a program left behind.
@@ -44,6 +47,8 @@ pub fn run<A: AsRef<OsStr>>(argv: impl IntoIterator<Item = A>) -> Run {
             .collect(),
         timeout: USUAL_TIMEOUT,
         directory: "/".into(),
+        account: None,
+        input: vec![],
     }
 }
 
@@ -59,6 +64,20 @@ impl Run {
     #[must_use]
     pub fn directory(mut self, directory: &Path) -> Run {
         self.directory = directory.to_owned();
+        self
+    }
+
+    /// Runs it as this account, with the environment of its user manager and no supplementary groups.
+    #[must_use]
+    pub fn user(mut self, account: &Account) -> Run {
+        self.account = Some(account.clone());
+        self
+    }
+
+    /// What it reads from its standard input; nothing if unset.
+    #[must_use]
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Run {
+        self.input = input.into();
         self
     }
 
@@ -91,6 +110,7 @@ impl Run {
     /// When it cannot be started or is not done in time.
     pub fn finish(&self) -> Result<Finished> {
         let mut child = self.spawn()?;
+        feed(child.stdin.take(), self.input.clone());
         let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let Some(status) = wait(&mut child, self.timeout)? else {
             end_group(&mut child);
@@ -112,16 +132,33 @@ impl Run {
 
     fn spawn(&self) -> Result<Child> {
         let (program, arguments) = self.argv.split_first().context("an empty command")?;
-        Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .envs([("PATH", PATH), ("LC_ALL", "C.UTF-8"), ("HOME", "/root")])
             .current_dir(&self.directory)
-            .stdin(Stdio::null())
+            .stdin(match self.input.is_empty() {
+                true => Stdio::null(),
+                false => Stdio::piped(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // A group of its own: a hang-up of our terminal does not reach it, a time-out ends it whole.
-            .process_group(0)
+            .process_group(0);
+        if let Some(account) = &self.account {
+            let runtime = account.runtime_directory();
+            let bus = format!("unix:path={}/bus", runtime.display());
+            command
+                .uid(account.uid)
+                .gid(account.gid)
+                .env("HOME", &account.home)
+                .env("USER", &account.name)
+                .env("LOGNAME", &account.name)
+                .env("XDG_RUNTIME_DIR", runtime)
+                .env("DBUS_SESSION_BUS_ADDRESS", bus);
+        }
+        command
             .spawn()
             .with_context(|| format!("cannot run {}", program.to_string_lossy()))
     }
@@ -141,6 +178,11 @@ impl Run {
 pub fn exists(program: &str) -> bool {
     PATH.split(':')
         .any(|directory| std::path::Path::new(directory).join(program).is_file())
+}
+
+fn feed(stream: Option<ChildStdin>, input: Vec<u8>) {
+    // What the program does not read it does not want.
+    thread::spawn(move || stream.map(|mut stream| stream.write_all(&input)));
 }
 
 fn collect(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
@@ -234,5 +276,30 @@ mod tests {
     fn the_environment_is_clean() {
         let environment = run(["env"]).stdout().unwrap();
         assert!(!environment.contains("CARGO") && environment.contains("LC_ALL=C.UTF-8"));
+    }
+
+    #[test]
+    fn a_program_reads_what_it_is_given() {
+        assert_eq!(run(["cat"]).input("a b").stdout().unwrap(), "a b");
+    }
+
+    #[test]
+    fn a_program_of_an_account_has_its_ids_and_its_session() {
+        if !crate::process::is_root() {
+            return;
+        }
+        let account = Account {
+            name: "somebody".into(),
+            uid: 4321,
+            gid: 4322,
+            home: "/var/lib/somebody".into(),
+            shell: "/bin/sh".into(),
+        };
+        let seen = run(["sh", "-c", "id -u; id -g; id -G; env"]).user(&account);
+        let seen = seen.stdout().unwrap();
+        assert!(seen.starts_with("4321\n4322\n4322\n"), "{seen}");
+        for line in ["HOME=/var/lib/somebody", "XDG_RUNTIME_DIR=/run/user/4321"] {
+            assert!(seen.lines().any(|other| other == line), "{seen}");
+        }
     }
 }

@@ -142,6 +142,8 @@ pub fn remapped() -> Observed {
             name: "dockremap".to_owned(),
             uid: 999,
             gid: 999,
+            home: "/".into(),
+            shell: "/".into(),
         }),
         has_group: true,
         subuid: ranges.clone(),

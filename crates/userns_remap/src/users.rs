@@ -88,6 +88,8 @@ mod tests {
                 name: name.to_owned(),
                 uid,
                 gid: uid,
+                home: "/".into(),
+                shell: "/".into(),
             }),
             has_group: true,
             ..ids()

@@ -108,6 +108,8 @@ mod tests {
                 name: name.to_owned(),
                 uid: id,
                 gid: id + 1,
+                home: "/".into(),
+                shell: "/".into(),
             },
             uids: range(start),
             gids: range(start),

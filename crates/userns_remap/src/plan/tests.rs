@@ -83,6 +83,8 @@ fn an_account_that_is_there_with_its_ranges_is_left_alone() {
         name: "dockremap".to_owned(),
         uid: 999,
         gid: 999,
+        home: "/".into(),
+        shell: "/".into(),
     });
     assert!(!names(&enabled(&observed)).contains(&"account"));
 }

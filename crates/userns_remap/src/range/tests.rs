@@ -160,6 +160,8 @@ fn an_account_named_both_ways_is_refused_since_engines_differ() {
             name: "dockremap".to_owned(),
             uid: 999,
             gid: 999,
+            home: "/".into(),
+            shell: "/".into(),
         }),
         ..ids
     };

@@ -24,6 +24,8 @@ fn to_shop() -> (Args, Observed) {
             name: "shop".to_owned(),
             uid: 1005,
             gid: 1005,
+            home: "/".into(),
+            shell: "/".into(),
         }),
         has_group: true,
         subuid: Subids::parse(b"dockremap:165536:65536\nshop:400000:10\nshop:600000:65526\n"),
