@@ -2,11 +2,14 @@
 
 mod directories;
 
-use crate::step::{Removal, Step, What};
+use crate::{
+    remains,
+    step::{PASS, Removal, Step, What},
+};
 use anyhow::{Context as _, Result, bail, ensure};
 use host::{
     accounts::{self, Kind},
-    groups, logind,
+    files, groups, logind,
 };
 use idmap::SubRange;
 use std::path::PathBuf;
@@ -71,6 +74,7 @@ impl transaction::Step for Step {
             What::Account { traits, .. } => accounts::add(name, self.uid, traits),
             What::Change { after, .. } => accounts::change(name, after),
             What::Ranges { add } => self.add_ranges(add),
+            What::Open { path, mode } => directories::set_mode(path, mode | PASS),
             What::Home { path, mode, .. } => {
                 directories::make_home(path, self.uid, self.gid, mode.is_none())
             }
@@ -97,6 +101,7 @@ impl transaction::Step for Step {
             }
             What::Change { before, .. } => accounts::change(name, before)?,
             What::Ranges { add } => self.remove_ranges(add)?,
+            What::Open { path, mode } => directories::set_mode(path, *mode)?,
             What::Home {
                 path,
                 first_missing,
@@ -189,6 +194,10 @@ impl Step {
         if let Some(group) = &removal.group {
             groups::remove(group, self.gid)?;
         }
-        directories::remove(removal)
+        directories::remove(removal)?;
+        match removal.account {
+            true => files::remove_optional(&remains::podman_lock(self.uid)),
+            false => Ok(()),
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Where accounts of services have their homes.
-const HOMES: &str = "/var/lib/containers";
+pub const HOMES: &str = "/var/lib/containers";
 
 /// The options, as plan and apply see them.
 #[derive(Debug, Clone, Deserialize)]

@@ -53,6 +53,7 @@ pub fn host(args: &Args) -> Result<Observed> {
         subuid: accounts::subids(Kind::Uid)?,
         subgid: accounts::subids(Kind::Gid)?,
         first_missing: first_missing(&home),
+        above_home: above(&home)?,
         mounts_in_home: mounts_in(&home)?,
         home: entry(&home)?,
         linger: logind::lingers(&args.name),
@@ -154,6 +155,14 @@ fn entry(path: &Path) -> Result<Option<Entry>> {
 fn first_missing(path: &Path) -> Option<PathBuf> {
     let missing = path.ancestors().take_while(|path| !path.exists());
     missing.last().map(Path::to_owned)
+}
+
+fn above(path: &Path) -> Result<Vec<(PathBuf, Entry)>> {
+    let found = path
+        .ancestors()
+        .skip(1)
+        .map(|above| Ok(entry(above)?.map(|found| (above.to_owned(), found))));
+    found.filter_map(Result::transpose).collect()
 }
 
 fn mounts_in(directory: &Path) -> Result<Vec<PathBuf>> {

@@ -34,6 +34,8 @@ pub struct Observed {
     pub home: Option<Entry>,
     /// The first directory of the home's path that is not there; the home itself, or one above it.
     pub first_missing: Option<PathBuf>,
+    /// The directories above the home that are there.
+    pub above_home: Vec<(PathBuf, Entry)>,
     /// Mounts on or below the home.
     pub mounts_in_home: Vec<PathBuf>,
     pub linger: bool,

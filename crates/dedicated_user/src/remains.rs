@@ -30,6 +30,12 @@ pub struct Remains {
     pub files: Found,
 }
 
+/// By which the Podman of an account keeps its containers apart, in memory; it makes it anew where it is missing.
+#[must_use]
+pub fn podman_lock(uid: u32) -> PathBuf {
+    format!("/dev/shm/libpod_rootless_lock_{uid}").into()
+}
+
 /// Whose ids they are.
 pub struct Ids<'i> {
     pub account: &'i Account,
@@ -59,7 +65,8 @@ pub fn of(ids: &Ids<'_>, but: &[&Path], patience: Duration) -> Result<Remains> {
     let running = process::of(|uid| ids.has_uid(uid))?;
     let running = running.iter().filter(|process| !is_manager(process));
     let runtime = account.runtime_directory();
-    let but: Vec<_> = but.iter().copied().chain([&*runtime]).collect();
+    let lock = podman_lock(account.uid);
+    let but: Vec<_> = but.iter().copied().chain([&*runtime, &*lock]).collect();
     let passes = |metadata: &fs::Metadata| {
         search::belongs(metadata, |uid| ids.has_uid(uid), |gid| ids.has_gid(gid))
     };

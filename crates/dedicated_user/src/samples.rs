@@ -72,6 +72,7 @@ pub fn host() -> Observed {
         subgid: Subids::parse(b"ann:100000:65536\n"),
         home: None,
         first_missing: Some("/var/lib/containers/web".into()),
+        above_home: vec![("/var/lib/containers".into(), directory(0, 0, 0o755))],
         mounts_in_home: vec![],
         linger: false,
         has_logind: true,

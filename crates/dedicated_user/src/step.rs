@@ -10,6 +10,9 @@ pub const PRIVATE: u32 = 0o700;
 /// The permissions of a directory that root fills and the account's group reads.
 pub const SHARED: u32 = 0o750;
 
+/// The permission of everybody else to pass a directory.
+pub const PASS: u32 = 0o001;
+
 /// One step of one account. It holds all that its undo needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -35,6 +38,8 @@ pub enum What {
     Change { before: Traits, after: Traits },
     /// Adds subordinate ranges.
     Ranges { add: Vec<(Kind, SubRange)> },
+    /// Lets everybody pass a directory above the home, without seeing what is in it.
+    Open { path: PathBuf, mode: u32 },
     /// Makes the home, or gives it its mode.
     Home {
         path: PathBuf,
@@ -87,6 +92,7 @@ impl Step {
             What::Account { .. } => "account",
             What::Change { .. } => "change",
             What::Ranges { .. } => "ranges",
+            What::Open { .. } => "open",
             What::Home { .. } => "home",
             What::Secrets(_) => "secrets_dir",
             What::Linger { .. } => "linger",

@@ -10,11 +10,18 @@ use std::{
     path::Path,
 };
 
+/// What everybody may look into.
+const OPEN: u32 = 0o755;
+
 /// Makes the home where it is `missing`, and gives it its mode.
 pub fn make_home(path: &Path, uid: u32, gid: u32, missing: bool) -> Result<()> {
     if missing {
-        let above = path.parent().context("the home has no parent")?;
-        fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
+        let above = path.ancestors().skip(1).take_while(|above| !above.exists());
+        for above in above.collect::<Vec<_>>().into_iter().rev() {
+            make(above, PRIVATE)?;
+            // Not left to our umask.
+            set_mode(above, OPEN)?;
+        }
         make(path, PRIVATE)?;
         own(path, uid, gid)?;
     }

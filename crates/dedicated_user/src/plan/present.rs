@@ -3,15 +3,15 @@
 use super::{Plan, Refusals, refuse};
 use crate::{
     args::Args,
-    observed::{Observed, Shape},
-    step::{PRIVATE, SHARED, Secrets, Step, What},
+    observed::{Entry, Observed, Shape},
+    step::{PASS, PRIVATE, SHARED, Secrets, Step, What},
 };
 use host::{
     accounts::{Account, Traits},
     subids::Choice,
     tmpfiles,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Membership of these is as good as being root: their members tell an engine that is root what to do.
 const ROOT_BY_GROUP: [&str; 2] = ["docker", "podman"];
@@ -28,6 +28,7 @@ pub fn present(args: &Args, observed: &Observed) -> Result<Plan, Refusals> {
     if let Some(entry) = observed.home {
         refusals.extend(refuse::home(&home, entry, uid));
     }
+    refusals.extend(refuse::closed(closed(observed, uid, gid)));
     let traits = traits(args, observed, &home);
     let chosen = choice(args, observed, uid, gid);
     let line = tmpfiles::directory(&args.secrets_dir(), &traits.group);
@@ -57,6 +58,7 @@ pub fn present(args: &Args, observed: &Observed) -> Result<Plan, Refusals> {
     let steps = [
         account(observed, &after),
         ranges(&chosen),
+        open(observed, &after),
         home_step(args, observed, &after),
         secrets(args, observed, &after, line),
         (observed.linger != args.linger)
@@ -260,6 +262,30 @@ fn ranges(chosen: &Choice) -> Vec<What> {
     (!add.is_empty())
         .then_some(What::Ranges { add })
         .into_iter()
+        .collect()
+}
+
+/// The directories above the home that the account cannot pass.
+fn closed(observed: &Observed, uid: u32, gid: u32) -> impl Iterator<Item = &(PathBuf, Entry)> {
+    observed.above_home.iter().filter(move |(_, above)| {
+        // As the kernel looks: the owner's permission, else the group's, else everybody's.
+        let shift = match above {
+            _ if above.uid == uid => 6,
+            _ if above.gid == gid => 3,
+            _ => 0,
+        };
+        above.mode >> shift & PASS == 0
+    })
+}
+
+/// Podman as root makes the directory of our homes, too, and closes it; its own store in there is closed by itself.
+fn open(observed: &Observed, after: &Shape) -> Vec<What> {
+    let closed = closed(observed, after.uid, after.gid);
+    closed
+        .map(|(path, above)| What::Open {
+            path: path.clone(),
+            mode: above.mode,
+        })
         .collect()
 }
 

@@ -2,11 +2,11 @@
 
 use super::Refusals;
 use crate::{
-    args::Args,
+    args::{Args, HOMES},
     name,
     observed::{Entry, Observed},
 };
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// Directories below the homes that Podman as root uses (containers-storage.conf(5), containers.conf(5)).
 const ROOTFUL: [&str; 3] = [
@@ -81,6 +81,17 @@ pub fn home(path: &Path, entry: Entry, uid: u32) -> Option<String> {
             entry.uid
         )
     })
+}
+
+/// Why the account could not come to its home; what is ours to open is opened.
+pub fn closed<'o>(closed: impl Iterator<Item = &'o (PathBuf, Entry)>) -> Refusals {
+    let foreign = closed.filter(|(path, _)| path != Path::new(HOMES));
+    foreign
+        .map(|(path, _)| {
+            let path = path.display();
+            format!("{path} is closed to the account, whose home lies below; open it (chmod o+x {path}) or name another home")
+        })
+        .collect()
 }
 
 /// With what they should be called.

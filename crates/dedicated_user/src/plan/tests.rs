@@ -75,6 +75,21 @@ fn what_drifted_is_put_right_and_nothing_else() {
 }
 
 #[test]
+fn the_way_to_the_home_is_opened_where_it_is_ours_and_refused_elsewhere() {
+    let wish = args(json!({}));
+    let mut closed = made();
+    closed.above_home[0].1.mode = 0o700;
+    let plan = present(&wish, &closed).unwrap();
+    let path = "/var/lib/containers".into();
+    assert_eq!(plan.steps[0].what, What::Open { path, mode: 0o700 });
+    closed.above_home[0].1.gid = 1001;
+    closed.above_home[0].1.mode = 0o710;
+    assert_eq!(steps(&wish, &closed), [""; 0]);
+    closed.above_home = vec![("/srv/x".into(), directory(0, 0, 0o750))];
+    assert!(refused(&wish, &closed).contains("chmod o+x /srv/x"));
+}
+
+#[test]
 fn the_home_of_an_account_that_has_another_keeps_its_mode() {
     let mut ann = made();
     let home = std::path::PathBuf::from("/home/web");
