@@ -146,6 +146,13 @@ fn sides(args: &Args, observed: &Observed) -> Result<IdMaps, Vec<String>> {
             args.to
         ));
     }
+    if !to.overlaps.is_empty() {
+        refusals.push(format!(
+            "the subordinate ids of {} are not its own, so it would not be kept from the others' files: {}",
+            args.to,
+            to.overlaps.join(", ")
+        ));
+    }
     match maps(from, to) {
         Ok(maps) if refusals.is_empty() => Ok(maps),
         Ok(_) => Err(refusals),

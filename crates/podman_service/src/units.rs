@@ -140,7 +140,10 @@ pub fn volume_name(named: &str, files: &[&UnitFile]) -> String {
     let own = files.iter().filter(|file| file.unit() == named);
     let given = own.map(|file| UnitText::parse(&file.text));
     let given = given.filter_map(|text| text.last("Volume", "VolumeName").map(str::to_owned));
-    given.into_iter().next_back().unwrap_or_else(|| format!("systemd-{stem}"))
+    given
+        .into_iter()
+        .next_back()
+        .unwrap_or_else(|| format!("systemd-{stem}"))
 }
 
 /// Where an account's own units are.
@@ -255,12 +258,15 @@ pub fn of_service<'f>(
             let unit = file.unit();
             unit == name || !is_known(name) && split(unit).is_some_and(|(stem, _)| stem == name)
         };
-        let main = all.iter().filter(|file| !file.is_drop_in());
-        let before = chosen.len();
-        chosen.extend(main.filter(fits).map(|file| file.unit().to_owned()));
-        if chosen.len() == before {
+        let mains = all.iter().filter(|file| !file.is_drop_in());
+        let found: Vec<_> = mains
+            .filter(fits)
+            .map(|file| file.unit().to_owned())
+            .collect();
+        if found.is_empty() {
             unknown.push(name.clone());
         }
+        chosen.extend(found);
     }
     if !unknown.is_empty() {
         return Err(unknown);
@@ -362,6 +368,7 @@ mod tests {
             chosen(&["db"]).unwrap(),
             [&whole[..], &["db.timer"]].concat()
         );
+        assert_eq!(chosen(&["db", "db.container"]), chosen(&["db"]));
         assert_eq!(chosen(&["db", "nothing"]), Err(vec!["nothing".to_owned()]));
     }
 
