@@ -256,7 +256,8 @@ pub fn of_service<'f>(
     for name in names {
         let fits = |file: &&UnitFile| {
             let unit = file.unit();
-            unit == name || !is_known(name) && split(unit).is_some_and(|(stem, _)| stem == name)
+            unit == name
+                || !is_known(name) && split(unit).is_some_and(|(stem, _)| is_stem(stem, name))
         };
         let mains = all.iter().filter(|file| !file.is_drop_in());
         let found: Vec<_> = mains
@@ -282,6 +283,14 @@ pub fn of_service<'f>(
         chosen.contains(file.unit()) || file.is_drop_in() && services.contains(file.unit())
     };
     Ok(all.iter().filter(belongs).collect())
+}
+
+/// `podman generate systemd` puts what it is before the name.
+fn is_stem(stem: &str, name: &str) -> bool {
+    let bare = ["container-", "pod-"]
+        .iter()
+        .find_map(|kind| stem.strip_prefix(kind));
+    stem == name || bare == Some(name)
 }
 
 /// Quadlets that those chosen name and that are not among them yet.
@@ -326,6 +335,7 @@ mod tests {
 
     fn all() -> Vec<UnitFile> {
         vec![
+            file("container-old.service", "[Service]\n"),
             file(
                 "db.container",
                 "[Container]\nVolume=db.volume:/var/lib/mysql\nPod=shop.pod\n",
@@ -369,6 +379,7 @@ mod tests {
             [&whole[..], &["db.timer"]].concat()
         );
         assert_eq!(chosen(&["db", "db.container"]), chosen(&["db"]));
+        assert_eq!(chosen(&["old"]).unwrap(), ["container-old.service"]);
         assert_eq!(chosen(&["db", "nothing"]), Err(vec!["nothing".to_owned()]));
     }
 
