@@ -9,7 +9,7 @@ mod verify;
 
 use crate::{
     record::{self, Record, STATE},
-    step::{Side, Step, What},
+    step::{Expected, Side, Step, What},
 };
 use anyhow::{Context as _, Result, bail};
 use host::{accounts::Account, clock::now, podman::Podman};
@@ -243,6 +243,24 @@ impl Step {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a service that was moved earlier is well still, but for its log.
+///
+/// # Errors
+/// With what it is not.
+pub fn check(record: &Record, context: &mut Context) -> Result<()> {
+    for step in &record.steps {
+        if let What::Verify { side, expected } = &step.what {
+            let expected = Expected {
+                complaints: None,
+                ..expected.clone()
+            };
+            let checks = verify::service(step, *side, &expected, now(), context.timeout)?;
+            context.checks.extend(checks);
+        }
+    }
+    Ok(())
 }
 
 fn write_record(name: &str, steps: &[Step]) -> Result<()> {

@@ -127,6 +127,12 @@ fn outcome(
         }
         run?;
     }
+    if let Some(record) = &observed.record
+        && plan.steps.is_empty()
+        && store.is_some()
+    {
+        apply::check(record, context)?;
+    }
     Ok(result(args, &observed, &plan, context))
 }
 

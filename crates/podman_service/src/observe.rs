@@ -16,6 +16,7 @@ use host::{
     systemd::Manager,
     user_namespace,
 };
+use idmap::subid::Entry;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -126,6 +127,17 @@ fn party(name: &str) -> Result<Party> {
     let ranges = |kind| -> Result<_> {
         Ok(accounts::subids(kind)?.ranges_of(&account.name, Some(account.uid)))
     };
+    let mut overlaps = vec![];
+    for kind in [accounts::Kind::Uid, accounts::Kind::Gid] {
+        let subids = accounts::subids(kind)?;
+        let is_own = |owner: &str| owner == name || owner == account.uid.to_string();
+        let pairs = subids.overlaps().into_iter();
+        let pairs = pairs.filter(|(one, other)| is_own(&one.owner) != is_own(&other.owner));
+        overlaps.extend(pairs.map(|(one, other)| {
+            let line = |entry: &Entry| format!("{}:{}", entry.owner, entry.range);
+            format!("{} and {} in {}", line(one), line(other), kind.path())
+        }));
+    }
     let podman = Podman {
         account: &account,
         timeout: PATIENCE,
@@ -143,6 +155,7 @@ fn party(name: &str) -> Result<Party> {
         lingers: Path::new("/var/lib/systemd/linger").join(name).exists(),
         files: units::of_account(&account)?,
         volumes_root,
+        overlaps,
         account,
     })
 }

@@ -19,6 +19,8 @@ pub struct Party {
     pub group: String,
     pub uids: Vec<SubRange>,
     pub gids: Vec<SubRange>,
+    /// Whose ranges overlap its own: it has the ids of their files, or they of its.
+    pub overlaps: Vec<String>,
     /// Its user manager runs from boot on.
     pub lingers: bool,
     /// Everything by which something runs as it.

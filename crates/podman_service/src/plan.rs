@@ -146,6 +146,13 @@ fn sides(args: &Args, observed: &Observed) -> Result<IdMaps, Vec<String>> {
             args.to
         ));
     }
+    if !to.overlaps.is_empty() {
+        refusals.push(format!(
+            "the subordinate ids of {} are not its own, so it would not be kept from the others' files: {}",
+            args.to,
+            to.overlaps.join(", ")
+        ));
+    }
     match maps(from, to) {
         Ok(maps) if refusals.is_empty() => Ok(maps),
         Ok(_) => Err(refusals),
@@ -159,13 +166,21 @@ fn sides(args: &Args, observed: &Observed) -> Result<IdMaps, Vec<String>> {
     }
 }
 
-/// The containers that the units run.
+/// The containers that the units run: those that name one of them, or are named by one.
 pub fn of_units<'o>(observed: &'o Observed, files: &[&UnitFile]) -> Vec<&'o podman::Container> {
     let services: BTreeSet<_> = files.iter().map(|file| file.service()).collect();
-    let runs = |container: &&podman::Container| {
-        let unit = container.config.labels.get(podman::UNIT_LABEL);
-        unit.is_some_and(|unit| services.contains(unit))
-    };
+    let names: BTreeSet<_> = (files.iter())
+        .flat_map(|file| {
+            UnitText::parse(&file.text)
+                .container_names()
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let runs =
+        |container: &&podman::Container| match container.config.labels.get(podman::UNIT_LABEL) {
+            Some(unit) => services.contains(unit),
+            None => names.contains(&container.name),
+        };
     observed.containers.iter().filter(runs).collect()
 }
 
@@ -410,6 +425,7 @@ impl Draft<'_> {
             keep_id: (from.account.uid, from.account.gid),
             users: (from.account.name.clone(), to.account.name.clone()),
             groups: (from.group.clone(), to.group.clone()),
+            managers: (manager(&from.account), manager(&to.account)),
         };
         let mut changes = vec![];
         let mut taken = vec![];
@@ -457,6 +473,11 @@ impl Draft<'_> {
             complaints: (self.args.check_log).then(|| self.observed.complaints.clone()),
         }
     }
+}
+
+/// The unit of the account's user manager.
+fn manager(account: &Account) -> String {
+    format!("user@{}.service", account.uid)
 }
 
 fn hidden_is_there(observed: &Observed, file: &UnitFile) -> bool {

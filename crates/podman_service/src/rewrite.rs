@@ -14,6 +14,8 @@ pub struct Rewrites {
     pub users: (String, String),
     /// The names of the accounts' groups.
     pub groups: (String, String),
+    /// The units of their user managers.
+    pub managers: (String, String),
 }
 
 impl Rewrites {
@@ -27,6 +29,7 @@ impl Rewrites {
             }
             if let Some(line) = self.account(line, section, place) {
                 let line = keep_id(&line, self.keep_id);
+                let line = line.replace(&self.managers.0, &self.managers.1);
                 lines.push(self.paths.iter().fold(line, |line, (from, to)| {
                     replace_path(&line, &from.to_string_lossy(), &to.to_string_lossy())
                 }));
@@ -138,6 +141,7 @@ mod tests {
             keep_id: (1001, 1002),
             users: ("db".into(), "shop".into()),
             groups: ("db".into(), "shop".into()),
+            managers: ("user@990.service".into(), "user@989.service".into()),
         }
     }
 
@@ -187,8 +191,8 @@ mod tests {
 
     #[test]
     fn a_unit_of_the_system_stays_one() {
-        let text = "[Service]\nUser = db\nGroup=other\n[Install]\nWantedBy=multi-user.target\n";
-        let new = "[Service]\nUser=shop\nGroup=other\n[Install]\nWantedBy=multi-user.target\n";
+        let text = "[Unit]\nAfter=user@990.service\n[Service]\nUser = db\nGroup=other\n[Install]\nWantedBy=multi-user.target\n";
+        let new = "[Unit]\nAfter=user@989.service\n[Service]\nUser=shop\nGroup=other\n[Install]\nWantedBy=multi-user.target\n";
         assert_eq!(rewrites().apply(text, Place::System), new);
     }
 }

@@ -129,6 +129,12 @@ impl UnitText {
         all.filter(|source| !source.is_empty()).collect()
     }
 
+    /// The names that it gives to its containers.
+    pub fn container_names(&self) -> impl Iterator<Item = String> {
+        let settings = self.all("ContainerName").map(str::to_owned);
+        settings.chain(self.options("--name"))
+    }
+
     /// The images that it names.
     pub fn images(&self) -> impl Iterator<Item = &str> {
         let is_quadlet = |image: &&str| image.ends_with(".image") || image.ends_with(".build");
@@ -210,6 +216,9 @@ mod tests {
         let mounted: Vec<_> = unit.mounted().into_iter().collect();
         assert_eq!(mounted, ["%h/c", "/srv/a", "/srv/b", "a.volume", "named"]);
         assert_eq!(unit.images().collect::<Vec<_>>(), ["x:1"]);
+        let unit =
+            UnitText::parse("[Service]\nExecStart=podman run --rm \\\n\t--name web -v a:/b x\n");
+        assert_eq!(unit.container_names().collect::<Vec<_>>(), ["web"]);
     }
 
     #[test]

@@ -140,7 +140,10 @@ pub fn volume_name(named: &str, files: &[&UnitFile]) -> String {
     let own = files.iter().filter(|file| file.unit() == named);
     let given = own.map(|file| UnitText::parse(&file.text));
     let given = given.filter_map(|text| text.last("Volume", "VolumeName").map(str::to_owned));
-    given.into_iter().next_back().unwrap_or_else(|| format!("systemd-{stem}"))
+    given
+        .into_iter()
+        .next_back()
+        .unwrap_or_else(|| format!("systemd-{stem}"))
 }
 
 /// Where an account's own units are.
@@ -253,14 +256,18 @@ pub fn of_service<'f>(
     for name in names {
         let fits = |file: &&UnitFile| {
             let unit = file.unit();
-            unit == name || !is_known(name) && split(unit).is_some_and(|(stem, _)| stem == name)
+            unit == name
+                || !is_known(name) && split(unit).is_some_and(|(stem, _)| is_stem(stem, name))
         };
-        let main = all.iter().filter(|file| !file.is_drop_in());
-        let before = chosen.len();
-        chosen.extend(main.filter(fits).map(|file| file.unit().to_owned()));
-        if chosen.len() == before {
+        let mains = all.iter().filter(|file| !file.is_drop_in());
+        let found: Vec<_> = mains
+            .filter(fits)
+            .map(|file| file.unit().to_owned())
+            .collect();
+        if found.is_empty() {
             unknown.push(name.clone());
         }
+        chosen.extend(found);
     }
     if !unknown.is_empty() {
         return Err(unknown);
@@ -276,6 +283,14 @@ pub fn of_service<'f>(
         chosen.contains(file.unit()) || file.is_drop_in() && services.contains(file.unit())
     };
     Ok(all.iter().filter(belongs).collect())
+}
+
+/// `podman generate systemd` puts what it is before the name.
+fn is_stem(stem: &str, name: &str) -> bool {
+    let bare = ["container-", "pod-"]
+        .iter()
+        .find_map(|kind| stem.strip_prefix(kind));
+    stem == name || bare == Some(name)
 }
 
 /// Quadlets that those chosen name and that are not among them yet.
@@ -320,6 +335,7 @@ mod tests {
 
     fn all() -> Vec<UnitFile> {
         vec![
+            file("container-old.service", "[Service]\n"),
             file(
                 "db.container",
                 "[Container]\nVolume=db.volume:/var/lib/mysql\nPod=shop.pod\n",
@@ -362,6 +378,8 @@ mod tests {
             chosen(&["db"]).unwrap(),
             [&whole[..], &["db.timer"]].concat()
         );
+        assert_eq!(chosen(&["db", "db.container"]), chosen(&["db"]));
+        assert_eq!(chosen(&["old"]).unwrap(), ["container-old.service"]);
         assert_eq!(chosen(&["db", "nothing"]), Err(vec!["nothing".to_owned()]));
     }
 
