@@ -64,7 +64,7 @@ options:
     required: true
   state:
     description:
-      - V(moved) moves it, unless that was done already.
+      - V(moved) moves it. A service that was moved already is only looked at, and the task fails if it is not well.
       - V(returned) takes the move back, with what the service has written since. Without a move on record nothing is
         done.
     type: str
@@ -315,7 +315,7 @@ kept:
   sample: [/etc/containers/systemd/users/990/litellm.container.moved-to-litellm]
 verified:
   description: How the service was found to be well.
-  returned: when it was moved or returned by this run
+  returned: success, not in check mode, and where there was something to look at
   type: dict
   contains:
     at:

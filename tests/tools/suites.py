@@ -70,6 +70,7 @@ SUITES = {
     "molecule-default": Suite(["molecule", "test"], whole),
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
     "molecule-vm_snapshot": Suite(["molecule", "test", "--scenario-name", "vm_snapshot"], whole),
+    "molecule-dedicated_users": Suite(["molecule", "test", "--scenario-name", "dedicated_users"], whole),
     "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=60),
     "vm": pytest("tests/vm", "-n", "2", minutes=40),
     "podman": pytest("tests/podman", "-n", "2", minutes=20),
