@@ -7,6 +7,7 @@
 use crate::{
     args::{Args, State},
     observed::{Observed, Shape},
+    step::SHARED,
 };
 use idmap::SubRange;
 use std::fmt::Write;
@@ -45,119 +46,141 @@ fn unwished(args: &Args, observed: &Observed) -> Missing {
 }
 
 fn wished(args: &Args, observed: &Observed) -> Missing {
-    let mut missing = Missing::default();
-    let mut user = vec![];
     let shape = Shape::of(observed, &args.secrets_dir());
-    let shape = shape.as_ref();
-    let is_new = shape.is_none()
-        || observed
-            .nixos
-            .as_ref()
-            .is_some_and(|nixos| nixos.declared == Some(false));
-    let mut wish = |wanted: bool, what: String, line: String| {
-        if wanted {
-            missing.what.push(what);
-            user.push(line);
-        }
+    let undeclared = (observed.nixos.as_ref()).is_some_and(|nixos| nixos.declared == Some(false));
+    let mut wishes = Wishes {
+        args,
+        observed,
+        shape: shape.filter(|_| !undeclared),
+        what: vec![],
+        user: vec![],
     };
-    let traits = shape.map(|shape| &shape.traits);
-    let group = traits.map_or(args.group(), |traits| &traits.group);
-    let group = args.group.as_deref().unwrap_or(group);
-    wish(
-        is_new,
-        format!("the account {}", args.name),
-        "isSystemUser = true;".to_owned(),
-    );
-    let other_group = traits.is_none_or(|traits| traits.group != group);
-    wish(
-        is_new || other_group,
-        format!("its group {group}"),
-        format!("group = {};", quoted(group)),
-    );
-    if let Some(uid) = args.uid {
-        let other = shape.is_none_or(|shape| i64::from(shape.uid) != uid);
-        wish(
-            is_new || other,
-            format!("its uid {uid}"),
-            format!("uid = {uid};"),
-        );
-    }
-    let home = args.home_of(observed.account.as_ref());
-    let other_home = traits.is_none_or(|traits| traits.home != home);
-    let home = home.to_string_lossy();
-    wish(
-        is_new || other_home || observed.home.is_none(),
-        format!("its home {home}"),
-        format!(
-            "home = {}; createHome = true; homeMode = \"700\";",
-            quoted(&home)
-        ),
-    );
-    if let Some(shell) = &args.shell {
-        let other = traits.is_none_or(|traits| traits.shell != *shell);
-        let text = shell.to_string_lossy();
-        wish(
-            is_new || other,
-            format!("its shell {text}"),
-            format!("shell = {};", quoted(&text)),
-        );
-    }
-    if let Some(groups) = &args.groups {
-        let mut sorted = groups.clone();
-        sorted.sort();
-        let other = traits.is_none_or(|traits| traits.groups != sorted);
-        let list: Vec<_> = groups.iter().map(|group| quoted(group)).collect();
-        let line = format!("extraGroups = [ {} ];", list.join(" "));
-        wish(
-            (is_new || other) && (!groups.is_empty() || !is_new),
-            "its further groups".to_owned(),
-            line,
-        );
-    }
-    if let Some(comment) = &args.comment {
-        let other = traits.is_none_or(|traits| traits.comment != *comment);
-        wish(
-            is_new || other,
-            "its comment".to_owned(),
-            format!("description = {};", quoted(comment)),
-        );
-    }
-    if is_new && args.linger || shape.is_some_and(|shape| shape.linger != args.linger) {
-        let word = if args.linger {
-            "its lingering"
-        } else {
-            "the end of its lingering"
-        };
-        wish(true, word.to_owned(), format!("linger = {};", args.linger));
-    }
-    match ranges(args, observed) {
-        Ok(Some(line)) => wish(true, "its subordinate ids".to_owned(), line),
-        Ok(None) => {}
-        Err(error) => missing.what.push(format!("{error:#}")),
-    }
-    missing.lines = lines(args, observed, group, &user);
-    let secrets = args.secrets_dir();
-    let gid = observed.group(group).map(|group| group.gid);
-    if observed
-        .secrets
-        .is_none_or(|entry| !entry.is_directory || Some(entry.gid) != gid || entry.mode != 0o750)
-    {
-        missing.what.push(format!(
-            "the directory {} for its secrets",
-            secrets.display()
-        ));
-        let rule = quoted(&format!("d {} 0750 root {group} -", secrets.display()));
-        // Writing to a string cannot fail.
-        let _ = writeln!(missing.lines, "systemd.tmpfiles.rules = [ {rule} ];");
-    }
-    missing
+    wishes.account();
+    wishes.traits();
+    wishes.rest();
+    wishes.missing()
 }
 
-/// The line that gives it subordinate ids, unless it has them.
+/// What is missing, and the options of `users.users.NAME` that add it.
+struct Wishes<'w> {
+    args: &'w Args,
+    observed: &'w Observed,
+    /// `None` where it is not declared: then all of it is missing.
+    shape: Option<Shape>,
+    what: Vec<String>,
+    user: Vec<String>,
+}
+
+impl Wishes<'_> {
+    /// Wishes for a line unless the account is so already.
+    fn wish(&mut self, is_so: impl FnOnce(&Shape) -> bool, what: &str, line: String) {
+        if !self.shape.as_ref().is_some_and(is_so) {
+            self.what.push(what.to_owned());
+            self.user.push(line);
+        }
+    }
+
+    fn group(&self) -> String {
+        let own = self.shape.as_ref().map(|shape| shape.traits.group.clone());
+        let own = own.filter(|_| self.args.group.is_none());
+        own.unwrap_or_else(|| self.args.group().to_owned())
+    }
+
+    fn account(&mut self) {
+        let what = format!("the account {}", self.args.name);
+        self.wish(|_| true, &what, "isSystemUser = true;".to_owned());
+        let group = self.group();
+        let line = format!("group = {};", quoted(&group));
+        self.wish(|shape| shape.traits.group == group, "its group", line);
+        if let Some(uid) = self.args.uid {
+            self.wish(
+                |shape| i64::from(shape.uid) == uid,
+                "its uid",
+                format!("uid = {uid};"),
+            );
+        }
+        let home = self.args.home_of(self.observed.account.as_ref());
+        let text = quoted(&home.to_string_lossy());
+        let line = format!("home = {text}; createHome = true; homeMode = \"700\";");
+        let made = self.observed.home.is_some();
+        self.wish(|shape| made && shape.traits.home == home, "its home", line);
+    }
+
+    fn traits(&mut self) {
+        let Args {
+            shell,
+            groups,
+            comment,
+            ..
+        } = self.args;
+        if let Some(shell) = shell {
+            let line = format!("shell = {};", quoted(&shell.to_string_lossy()));
+            self.wish(|shape| shape.traits.shell == *shell, "its shell", line);
+        }
+        if let Some(groups) = groups {
+            let list: Vec<_> = groups.iter().map(|group| quoted(group)).collect();
+            let line = format!("extraGroups = [ {} ];", list.join(" "));
+            let mut sorted = groups.clone();
+            sorted.sort();
+            self.wish(
+                |shape| shape.traits.groups == sorted,
+                "its further groups",
+                line,
+            );
+        }
+        if let Some(comment) = comment {
+            let line = format!("description = {};", quoted(comment));
+            self.wish(
+                |shape| shape.traits.comment == *comment,
+                "its comment",
+                line,
+            );
+        }
+    }
+
+    fn rest(&mut self) {
+        let linger = self.args.linger;
+        let line = format!("linger = {linger};");
+        self.wish(|shape| shape.linger == linger, "its lingering", line);
+        match ranges(self.args, self.observed, self.shape.is_some()) {
+            Ok(Some(line)) => self.wish(|_| false, "its subordinate ids", line),
+            Ok(None) => {}
+            Err(error) => self.what.push(format!("{error:#}")),
+        }
+    }
+
+    fn missing(self) -> Missing {
+        let Wishes { args, observed, .. } = self;
+        let (group, secrets) = (self.group(), args.secrets_dir());
+        let mut missing = Missing {
+            lines: lines(args, observed, &group, &self.user),
+            what: self.what,
+        };
+        let gid = observed.group(&group).map(|group| group.gid);
+        let is_so = observed.secrets.is_some_and(|entry| {
+            entry.is_directory && Some(entry.gid) == gid && entry.mode == SHARED
+        });
+        if !is_so {
+            missing.what.push(format!(
+                "the directory {} for its secrets",
+                secrets.display()
+            ));
+            let rule = quoted(&format!(
+                "d {} {SHARED:04o} root {group} -",
+                secrets.display()
+            ));
+            // Writing to a string cannot fail.
+            let _ = writeln!(missing.lines, "systemd.tmpfiles.rules = [ {rule} ];");
+        }
+        missing
+    }
+}
+
+/// The line that gives it subordinate ids, unless it is declared and has them: a switch takes the others away.
 ///
 /// # Errors
 /// When somebody else has some of those, as NixOS before 25.05 could hand them out (NixOS/nixpkgs#259588).
-fn ranges(args: &Args, observed: &Observed) -> anyhow::Result<Option<String>> {
+fn ranges(args: &Args, observed: &Observed, declared: bool) -> anyhow::Result<Option<String>> {
     let uid = observed.account.as_ref().map(|account| account.uid);
     let taken = observed.taken(&[]);
     let files = observed.files(&args.name, uid, &taken);
@@ -180,7 +203,7 @@ fn ranges(args: &Args, observed: &Observed) -> anyhow::Result<Option<String>> {
         args.name,
         args.subid_count
     );
-    if chosen.add.is_empty() {
+    if chosen.add.is_empty() && declared {
         return Ok(None);
     }
     let list = |kind: &str, ranges: &[SubRange]| {
@@ -225,4 +248,93 @@ fn lines(args: &Args, observed: &Observed, group: &str, user: &[String]) -> Stri
 fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", escaped.replace("${", "\\${"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        observed::NixOs,
+        samples::{args, host, made},
+    };
+    use serde_json::json;
+
+    fn on(observed: Observed, declared: Option<bool>) -> Observed {
+        Observed {
+            nixos: Some(NixOs { declared }),
+            tmpfiles_line: None,
+            ..observed
+        }
+    }
+
+    fn lines_for(wish: serde_json::Value, observed: &Observed) -> String {
+        missing(&args(wish), observed)
+            .map(|missing| missing.lines)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_new_account_is_declared_whole() {
+        let lines = lines_for(json!({}), &on(host(), Some(false)));
+        let expected = "users.groups.\"web\" = { };\nusers.users.\"web\" = {\n  isSystemUser = true;\n  \
+            group = \"web\";\n  home = \"/var/lib/containers/web\"; createHome = true; homeMode = \"700\";\n  \
+            linger = true;\n  autoSubUidGidRange = true;\n};\n\
+            systemd.tmpfiles.rules = [ \"d /run/secrets-web 0750 root web -\" ];\n";
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn of_a_declared_one_only_what_is_missing() {
+        let observed = on(made(), Some(true));
+        assert_eq!(missing(&args(json!({})), &observed), None);
+        // Without a list nobody knows better.
+        assert_eq!(missing(&args(json!({})), &on(made(), None)), None);
+        let said = lines_for(
+            json!({"comment": "a \"${b}\\", "groups": ["podman"], "linger": false}),
+            &observed,
+        );
+        assert!(said.contains(r#"description = "a \"\${b}\\";"#), "{said}");
+        assert!(
+            said.contains("extraGroups = [ \"podman\" ];") && said.contains("linger = false;"),
+            "{said}"
+        );
+        assert!(
+            !said.contains("isSystemUser") && !said.contains("Range"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn one_that_somebody_made_by_hand_has_to_be_declared() {
+        let said = lines_for(json!({}), &on(made(), Some(false)));
+        assert!(
+            said.contains("isSystemUser") && said.contains("startUid = 165536; count = 65536;"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn ranges_are_automatic_where_that_gives_what_is_asked_for() {
+        let observed = on(host(), Some(false));
+        let said = lines_for(json!({"subid_count": 70_000}), &observed);
+        assert!(
+            said.contains("subGidRanges = [ { startGid = 165536; count = 70000; } ];"),
+            "{said}"
+        );
+        let mut shared = on(made(), Some(true));
+        shared.subgid = idmap::subid::Subids::parse(b"ann:165600:1\nweb:165536:65536\n");
+        let found = missing(&args(json!({})), &shared).unwrap();
+        assert!(
+            found.what[0].contains("of ann") && found.lines.is_empty(),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_shall_go_has_to_be_taken_out() {
+        let wish = args(json!({"state": "absent"}));
+        assert_eq!(missing(&wish, &on(host(), Some(false))), None);
+        let found = missing(&wish, &on(made(), Some(true))).unwrap();
+        assert!(found.what[0].contains("users.users.\"web\"") && found.lines.is_empty());
+    }
 }

@@ -215,13 +215,15 @@ pub fn add(name: &str, uid: u32, traits: &Traits) -> Result<()> {
         .into_iter()
         .chain(none)
         .chain(shape)
+        .chain(["--home-dir"])
         .map(OsString::from)
+        .chain([traits.home.clone().into()])
         .chain(traits.flags())
         .chain([name.into()]));
     command.stdout().map(drop)
 }
 
-/// Gives an account these traits in place of those it has; its home directory is not moved.
+/// Gives an account these traits in place of those it has, but for its home directory.
 ///
 /// # Errors
 /// With usermod's words.
@@ -235,9 +237,8 @@ pub fn change(name: &str, traits: &Traits) -> Result<()> {
 
 impl Traits {
     fn flags(&self) -> impl Iterator<Item = OsString> {
-        let flags: [(&str, OsString); 5] = [
+        let flags: [(&str, OsString); 4] = [
             ("--gid", self.group.as_str().into()),
-            ("--home-dir", self.home.as_os_str().into()),
             ("--shell", self.shell.as_os_str().into()),
             ("--groups", self.groups.join(",").into()),
             ("--comment", self.comment.as_str().into()),

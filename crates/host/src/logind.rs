@@ -42,23 +42,30 @@ pub fn disable_linger(name: &str, uid: u32) -> Result<()> {
             false => files::remove_optional(&mark(name))?,
         }
     }
-    let uid_text = uid.to_string();
-    let sessions = run([
-        "loginctl",
-        "show-user",
-        "--property=Sessions",
-        "--value",
-        &uid_text,
-    ])
-    .finish()?;
-    // Of an account without user manager or session it knows nothing, and fails.
-    if sessions.status.success() && !sessions.stdout.trim().is_empty() {
+    if is_logged_in(uid)? {
         return Ok(());
     }
     let unit = manager(uid);
     systemd::stop(&[&unit], PATIENCE)?;
     let runtime = format!("user-runtime-dir@{uid}.service");
     systemd::stop(&[&runtime], PATIENCE)
+}
+
+/// Whether there is a session, beside the one by which the user manager itself counts from systemd 256 on.
+fn is_logged_in(uid: u32) -> Result<bool> {
+    let show = |what, id: &str, property: &str| {
+        let property = format!("--property={property}");
+        run(["loginctl", what, &property, "--value", id]).finish()
+    };
+    // Of an account without user manager and session it knows nothing, and fails.
+    let sessions = show("show-user", &uid.to_string(), "Sessions")?;
+    for session in sessions.stdout.split_whitespace() {
+        let class = show("show-session", session, "Class")?;
+        if class.status.success() && !class.stdout.starts_with("manager") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Waits until no process has one of these ids.
