@@ -62,9 +62,9 @@ def test_every_variable_reaches_the_module_as_the_option_of_its_name(host, contr
         'ansible.builtin.include_role': {'name': 'bulkhead.hosts.podman_service'},
         'vars': {f'podman_service_{name}': value for name, value in values.items()},
     })
-    [given] = asked(host, 'podman_service')
+    [given] = asked(host, 'podman_service', state='moved')
     assert given == {**{name: value for name, value in values.items() if name not in OURS}, 'to': 'own'}, run.output
-    assert asked(host, 'dedicated_user') == [{'name': 'own', 'secrets_dir': '/run/new'}]
+    assert asked(host, 'dedicated_user') == [{'name': 'own', 'secrets_dir': '/run/new'}], run.output
 
 
 def test_what_is_unset_follows_from_the_names(host):
