@@ -225,7 +225,7 @@ impl Draft<'_> {
                     ));
                 }
             }
-            if file.place != Place::System && hidden_is_there(self.observed, file) {
+            if hidden_is_there(self.observed, file) {
                 self.refuse(format!(
                     "{} is there from an earlier move; remove it",
                     hidden(&file.path(), &self.observed.to.account).display()
@@ -290,13 +290,10 @@ impl Draft<'_> {
                 units: enabled.clone(),
             });
         }
-        let hidden: Vec<_> = (self.files.iter())
-            .filter(|file| file.place != Place::System)
-            .map(|file| file.path())
-            .collect();
-        if !hidden.is_empty() {
-            steps.push(What::Hide { files: hidden });
-        }
+        // Those that keep their place too: after a reboot in the middle nothing may start.
+        steps.push(What::Hide {
+            files: self.files.iter().map(|file| file.path()).collect(),
+        });
         if !data.moves().is_empty() {
             steps.push(What::Move {
                 side: Side::New,
@@ -358,7 +355,7 @@ impl Draft<'_> {
             changes.push(Change {
                 path,
                 place: file.place,
-                before: (file.place == Place::System).then(|| file.text.clone()),
+                before: None,
                 after: Some(rewrites.apply(&file.text, file.place)),
             });
         }
