@@ -17,6 +17,7 @@ use host::{
     user_namespace,
 };
 use idmap::subid::Entry;
+use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -293,21 +294,33 @@ fn blocked_by(path: &Path, to: &Party) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The registries whose credentials an account has.
+/// The registries that an account has credentials for.
 fn logins(account: &Account) -> Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
+    Ok(credentials(account)?
+        .into_iter()
+        .map(|(registry, _)| registry)
+        .collect())
+}
+
+/// An account's credentials, by registry, containers-auth.json(5).
+///
+/// # Errors
+/// When a file is there and cannot be read.
+pub fn credentials(account: &Account) -> Result<Map<String, Value>> {
+    let mut found = Map::new();
     for path in login_files(account) {
-        let text = files::read_text_optional(&path)?.unwrap_or_default();
-        let file: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        if let Some(auths) = file["auths"].as_object() {
-            found.extend(auths.keys().cloned());
+        let read = || files::read_text_optional(&path);
+        let text = account.with_its_rights(read)?.unwrap_or_default();
+        let file: Value = serde_json::from_str(&text).unwrap_or_default();
+        for (registry, login) in file["auths"].as_object().into_iter().flatten() {
+            found.entry(registry).or_insert_with(|| login.clone());
         }
     }
     Ok(found)
 }
 
-/// containers-auth.json(5), the one that counts first.
-pub fn login_files(account: &Account) -> [PathBuf; 3] {
+/// The one that counts first.
+fn login_files(account: &Account) -> [PathBuf; 3] {
     [
         account.runtime_directory().join("containers/auth.json"),
         account.home.join(".config/containers/auth.json"),
