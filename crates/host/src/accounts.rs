@@ -9,6 +9,7 @@ use nix::{
     unistd::{Gid, Pid, Uid, setfsgid, setfsuid},
 };
 use std::{
+    ffi::OsString,
     fs::{self, OpenOptions},
     path::PathBuf,
     thread,
@@ -97,6 +98,29 @@ pub fn find(name_or_uid: &str) -> Result<Option<Account>> {
     Ok(parse(&answer.stdout).find(wanted))
 }
 
+/// Every account of /etc/passwd.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn all() -> Result<Vec<Account>> {
+    let bytes = fs::read("/etc/passwd").context("cannot read /etc/passwd")?;
+    Ok(parse(&String::from_utf8_lossy(&bytes)).collect())
+}
+
+/// The comment field of an account in /etc/passwd; empty where it has none.
+///
+/// # Errors
+/// When /etc/passwd cannot be read.
+pub fn comment(name: &str) -> Result<String> {
+    let bytes = fs::read("/etc/passwd").context("cannot read /etc/passwd")?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines().map(|line| line.split(':'));
+    let field = lines.find_map(|mut fields| {
+        (fields.next() == Some(name)).then(|| fields.nth(3).unwrap_or_default().to_owned())
+    });
+    Ok(field.unwrap_or_default())
+}
+
 /// Whether there is a group of this name or gid: in /etc/group, else among those that `getent` knows.
 ///
 /// # Errors
@@ -151,20 +175,30 @@ pub fn subids(kind: Kind) -> Result<subid::Subids> {
     Ok(subid::Subids::parse(&bytes))
 }
 
-/// Waits until neither subordinate id file is locked, as long as shadow's own programs try. They call a lock stale,
-/// and take it away, when the process whose id it holds is gone (shadow's lib/commonio.c).
+/// The files that the shadow programs lock, each on its own.
+const LOCKABLE: [&str; 6] = [
+    "/etc/passwd",
+    "/etc/shadow",
+    "/etc/group",
+    "/etc/gshadow",
+    "/etc/subuid",
+    "/etc/subgid",
+];
+
+/// Waits until none of the accounts' files is locked, as long as shadow's own programs try. They call a lock stale, and
+/// take it away, when the process whose id it holds is gone (shadow's lib/commonio.c).
 ///
 /// # Errors
 /// Names the process that keeps the lock.
 pub fn wait_for_locks() -> Result<()> {
     until(LOCKED, "the accounts' files stay locked", || {
-        [Kind::Uid, Kind::Gid].into_iter().try_for_each(unlocked)?;
+        LOCKABLE.into_iter().try_for_each(unlocked)?;
         Ok(Some(()))
     })
 }
 
-fn unlocked(kind: Kind) -> Result<()> {
-    let path = format!("{}.lock", kind.path());
+fn unlocked(file: &str) -> Result<()> {
+    let path = format!("{file}.lock");
     let Some(text) = crate::files::read_optional(path.as_ref())? else {
         return Ok(());
     };
@@ -176,6 +210,68 @@ fn unlocked(kind: Kind) -> Result<()> {
         bail!("{path} is held by process {pid}");
     }
     Ok(())
+}
+
+/// What an account is like, apart from its name and uid.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Traits {
+    /// Its primary group.
+    pub group: String,
+    /// Its home directory.
+    pub home: PathBuf,
+    /// Its login shell.
+    pub shell: PathBuf,
+    /// Its further groups.
+    pub groups: Vec<String>,
+    /// The comment field, which holds a full name or a purpose.
+    pub comment: String,
+}
+
+/// Makes an account without a password and without subordinate ids, and not its home directory.
+///
+/// # Errors
+/// With useradd's words.
+pub fn add(name: &str, uid: u32, traits: &Traits) -> Result<()> {
+    // Else useradd gives it ranges of its own choice.
+    let none = ["--key", "SUB_UID_COUNT=0", "--key", "SUB_GID_COUNT=0"];
+    let shape = ["--no-create-home", "--no-user-group", "--no-log-init"];
+    let uid = uid.to_string();
+    let command = run(["useradd", "--uid", &uid]
+        .into_iter()
+        .chain(none)
+        .chain(shape)
+        .chain(["--home-dir"])
+        .map(OsString::from)
+        .chain([traits.home.clone().into()])
+        .chain(traits.flags())
+        .chain([name.into()]));
+    command.stdout().map(drop)
+}
+
+/// Gives an account these traits in place of those it has, but for its home directory.
+///
+/// # Errors
+/// With usermod's words.
+pub fn change(name: &str, traits: &Traits) -> Result<()> {
+    let command = run([OsString::from("usermod")]
+        .into_iter()
+        .chain(traits.flags())
+        .chain([name.into()]));
+    command.stdout().map(drop)
+}
+
+impl Traits {
+    fn flags(&self) -> impl Iterator<Item = OsString> {
+        let flags: [(&str, OsString); 4] = [
+            ("--gid", self.group.as_str().into()),
+            ("--shell", self.shell.as_os_str().into()),
+            ("--groups", self.groups.join(",").into()),
+            ("--comment", self.comment.as_str().into()),
+        ];
+        flags
+            .into_iter()
+            .flat_map(|(flag, value)| [OsString::from(flag), value])
+    }
 }
 
 /// Makes a system account that nobody can log in to, with a group of its own.
