@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use host::{
     accounts::{self, Account},
-    files,
+    files, groups, logind,
     podman::{self, Container, Podman},
     systemd::Manager,
     user_namespace,
@@ -149,11 +149,11 @@ fn party(name: &str) -> Result<Party> {
         false => usual,
     };
     Ok(Party {
-        group: accounts::group_name(account.gid)?
+        group: groups::name_of(account.gid)?
             .with_context(|| format!("there is no group {}, {name}'s", account.gid))?,
         uids: ranges(accounts::Kind::Uid)?,
         gids: ranges(accounts::Kind::Gid)?,
-        lingers: Path::new("/var/lib/systemd/linger").join(name).exists(),
+        lingers: logind::lingers(name),
         files: units::of_account(&account)?,
         volumes_root,
         overlaps,
