@@ -24,7 +24,8 @@ def pytest_configure(config):
 
 # Many cases each, of which libvirt 9 has every third in the short run, for it has the long tests of a role too, and
 # libvirt 11 the others.
-IN_TURN = ("test_crashes", "test_cuts", "test_faults", "test_remove", "test_revert", "test_snapshot", "test_testbed")
+IN_TURN = ("test_crashes", "test_cuts", "test_faults", "test_migration", "test_remove", "test_revert", "test_snapshot",
+           "test_testbed")
 
 
 @pytest.hookimpl(tryfirst=True)

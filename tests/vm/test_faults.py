@@ -284,7 +284,7 @@ def refused_keeping_it(guest, *words, **options):
 
 
 def test_what_a_running_vm_is_at(running):
-    """A backup stands for every job of libvirt's that `domjobinfo` shows, a migration among them."""
+    """A backup stands for every job of libvirt's that `domjobinfo` shows; test_migration.py has a migration."""
     guest, hypervisor = running, running.hypervisor
     run(guest, **ONE)
     operations = ({"name": "two"}, REVERT, REMOVE)
