@@ -18,6 +18,7 @@ HYPERVISORS = {}
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: what the short run covers in part; only with -m soak")
+    config.addinivalue_line("markers", "fault(name, happens, reads): provokes a fault; see testbed/fault.py")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
 
@@ -80,6 +81,12 @@ def hypervisor(request):
         kind = ThisMachine if request.param in THIS_MACHINE.values else Hypervisor
         HYPERVISORS[name] = kind(name, image)
     return HYPERVISORS[name]
+
+
+@pytest.fixture
+def reads(request):
+    """What the user reads of the fault that the test provokes."""
+    return request.node.get_closest_marker("fault").kwargs["reads"]
 
 
 @pytest.fixture

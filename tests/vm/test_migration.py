@@ -5,12 +5,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from faults import REFUSED
 from guest import Guest
 from hypervisor import Hypervisor
 from seen import left
 from snapshots import names, refusal, remove, revert, snapshot, take
 from testbed import host
 from testbed.base import wait_for
+from testbed.fault import fault
 
 
 @pytest.fixture
@@ -50,7 +52,10 @@ def migrating(guest, target):
             guest.hypervisor.run("virsh", "domjobabort", "--domain", guest.uuid, check=False)
 
 
-def test_a_vm_that_migrates(guests, target):
+@fault("it migrates, to another host or from one", REFUSED,
+       ["a job is at work on it (Outgoing migration)", "a job is at work on it (Incoming migration)"])
+def test_a_vm_that_migrates(guests, target, reads):
+    leaving, arriving = reads
     guest = guests(started=False)
     # libvirt migrates no VM that has a snapshot; this one has what a revert to one left behind.
     take(guest, "one")
@@ -63,11 +68,11 @@ def test_a_vm_that_migrates(guests, target):
 
     with migrating(guest, target) as migration:
         for options in ({"name": "two"}, {"state": "absent", "abandoned": "remove"}):
-            assert "a job is at work on it (Outgoing migration)" in refusal(guest, **options)
+            assert leaving in refusal(guest, **options)
         assert "there is no snapshot" in refusal(guest, name="one", state="reverted")
-        assert "a job is at work on it (Incoming migration)" in refusal(there, name="two")
-        arriving, = target.module("vm_snapshot_info")["vms"]
-        assert "Incoming migration" in arriving["can"]["external"]["reason"]
+        assert arriving in refusal(there, name="two")
+        found, = target.module("vm_snapshot_info")["vms"]
+        assert arriving in found["can"]["external"]["reason"]
         assert not migration.done(), migration.result()
     assert "canceled by client" in migration.result().stderr
 
