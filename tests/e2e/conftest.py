@@ -20,7 +20,7 @@ MACHINES = {}
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: takes hours; only with -m soak")
-    config.addinivalue_line("markers", "fault(name, happens, reads): provokes a fault; see faults.py")
+    config.addinivalue_line("markers", "fault(name, happens, reads): provokes a fault; see testbed/fault.py")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
 
