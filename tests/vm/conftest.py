@@ -11,6 +11,7 @@ pytest.register_assert_rewrite("guest", "hypervisor", "seen", "snapshots")
 
 from guest import Guest  # noqa: E402
 from hypervisor import EVERY, Hypervisor  # noqa: E402
+from testbed.turns import take_turns  # noqa: E402
 from this_machine import THIS_MACHINE, ThisMachine  # noqa: E402
 
 HYPERVISORS = {}
@@ -35,14 +36,7 @@ SHORT_ON_THIS_MACHINE = "test_external_running_boots_from_the_disks_of_then"
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     on_this_machine(config, items)
-    cases = {}
-    for item in items:
-        if item.path.stem in IN_TURN:
-            libvirt = next((host.id for host in EVERY if host.id in item.name), None)
-            cases.setdefault((item.path, item.name.replace(str(libvirt), "")), []).append(item)
-    both = [case for case in cases.values() if len(case) == len(EVERY)]
-    for number, (libvirt_9, libvirt_11) in enumerate(both):
-        (libvirt_11 if number % 3 == 0 else libvirt_9).add_marker(pytest.mark.soak)
+    take_turns(items, *(host.id for host in EVERY), IN_TURN, every=3)
 
 
 def on_this_machine(config, items):
