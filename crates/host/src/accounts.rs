@@ -2,13 +2,17 @@
 //! load name-service libraries; they are changed through the shadow programs, which hold the locks.
 
 use crate::command::{run, until};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use idmap::{SubRange, subid};
-use nix::{sys::signal::kill, unistd::Pid};
+use nix::{
+    sys::signal::kill,
+    unistd::{Gid, Pid, Uid, setfsgid, setfsuid},
+};
 use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
     path::PathBuf,
+    thread,
     time::Duration,
 };
 
@@ -35,6 +39,27 @@ impl Account {
     #[must_use]
     pub fn runtime_directory(&self) -> PathBuf {
         format!("/run/user/{}", self.uid).into()
+    }
+
+    /// Runs `act` with the account's rights on files, and none of root's: where it may write, whatever names and links
+    /// it put there lead nowhere else than it could go itself. What is made is its own.
+    ///
+    /// # Errors
+    /// Those of `act`; also when it panics.
+    pub fn with_its_rights<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        // They are a thread's own, setfsuid(2), and end with it.
+        let done = thread::scope(|scope| {
+            let acting = scope.spawn(|| {
+                setfsgid(Gid::from_raw(self.gid));
+                setfsuid(Uid::from_raw(self.uid));
+                // The only way to learn whether it was set is to ask for another one that cannot be.
+                let is = setfsuid(Uid::from_raw(u32::MAX));
+                ensure!(is.as_raw() == self.uid, "cannot act as {}", self.name);
+                act()
+            });
+            acting.join()
+        });
+        done.unwrap_or_else(|_| bail!("a change made as {} ended badly", self.name))
     }
 }
 
@@ -113,16 +138,6 @@ pub fn has_group(name_or_gid: &str) -> Result<bool> {
     }
     let answer = run(["getent", "group", "--", name_or_gid]).finish()?;
     Ok(answer.stdout.lines().any(wanted))
-}
-
-/// The name of the group with this gid.
-///
-/// # Errors
-/// When `getent` cannot be run.
-pub fn group_name(gid: u32) -> Result<Option<String>> {
-    let answer = run(["getent", "group", &gid.to_string()]).finish()?;
-    let name = answer.stdout.split(':').next().map(str::to_owned);
-    Ok(name.filter(|name| answer.status.success() && !name.is_empty()))
 }
 
 /// Every uid or gid that /etc/passwd or /etc/group gives to somebody.
@@ -353,6 +368,36 @@ pub(crate) fn parse(text: &str) -> impl Iterator<Item = Account> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    #[test]
+    fn with_an_accounts_rights_roots_files_are_out_of_reach() {
+        if !crate::process::is_root() {
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let (own, roots) = (scratch.path().join("own"), scratch.path().join("roots"));
+        let account = Account {
+            name: "somebody".into(),
+            uid: 4321,
+            gid: 4322,
+            home: own.clone(),
+            shell: "/bin/sh".into(),
+        };
+        fs::write(&roots, "secret").unwrap();
+        fs::set_permissions(&roots, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::create_dir(&own).unwrap();
+        chown(&own, Some(4321), Some(4322)).unwrap();
+        std::os::unix::fs::symlink(&roots, own.join("link")).unwrap();
+        let read = |path: PathBuf| account.with_its_rights(|| Ok(fs::read(path)?));
+        assert!(read(own.join("link")).is_err());
+        let write = || Ok(fs::write(own.join("file"), "own")?);
+        account.with_its_rights(write).unwrap();
+        assert_eq!(fs::metadata(own.join("file")).unwrap().uid(), 4321);
+        assert_eq!(read(own.join("file")).unwrap(), b"own");
+        assert_eq!(fs::read(&roots).unwrap(), b"secret");
+    }
 
     #[test]
     fn root_is_found_and_nobody_else_by_that_id() {
@@ -360,8 +405,6 @@ mod tests {
         assert_eq!((root.uid, root.gid), (0, 0));
         assert_eq!(root.home, PathBuf::from("/root"));
         assert_eq!(find("0").unwrap(), Some(root));
-        assert_eq!(group_name(0).unwrap().as_deref(), Some("root"));
-        assert_eq!(group_name(u32::MAX - 7).unwrap(), None);
         assert_eq!(find("no such account").unwrap(), None);
         assert!(has_group("root").unwrap() && has_group("0").unwrap());
         assert!(!has_group("no such group").unwrap() && !has_group("").unwrap());

@@ -24,6 +24,16 @@ pub fn all() -> Result<Vec<Group>> {
     Ok(parse(&String::from_utf8_lossy(&bytes)))
 }
 
+/// The name of the group with this gid.
+///
+/// # Errors
+/// When `getent` cannot be run.
+pub fn name_of(gid: u32) -> Result<Option<String>> {
+    let answer = run(["getent", "group", &gid.to_string()]).finish()?;
+    let name = answer.stdout.split(':').next().map(str::to_owned);
+    Ok(name.filter(|name| answer.status.success() && !name.is_empty()))
+}
+
 /// Makes a group.
 ///
 /// # Errors
@@ -75,5 +85,11 @@ mod tests {
         assert_eq!(names, ["root", "staff"]);
         assert_eq!(groups[1].members, ["ann", "bob"]);
         assert!(groups[0].members.is_empty());
+    }
+
+    #[test]
+    fn a_group_has_its_name() {
+        assert_eq!(name_of(0).unwrap().as_deref(), Some("root"));
+        assert_eq!(name_of(u32::MAX - 7).unwrap(), None);
     }
 }

@@ -1,6 +1,7 @@
 //! From what is asked and what is there to the steps, or why not. Pure.
 
 mod back;
+mod copies;
 mod data;
 mod store;
 
@@ -8,15 +9,14 @@ pub use back::back;
 pub use data::{Data, Tree};
 
 use crate::{
-    args::{Args, Switch},
+    args::Args,
     observed::{Observed, Party},
-    record::{KEPT_SECRETS, STATE},
     rewrite::Rewrites,
-    step::{Change, Copy, Expected, ExpectedContainer, Side, Step, Unit, What},
+    step::{Change, Expected, ExpectedContainer, Side, Step, Unit, What},
     unit_text::UnitText,
     units::{self, Place, UnitFile},
 };
-use host::{accounts::Account, podman};
+use host::{accounts::Account, logind, podman};
 use idmap::IdMaps;
 use rechown::Policy;
 use std::{
@@ -225,93 +225,13 @@ impl Draft<'_> {
                     ));
                 }
             }
-            if file.place != Place::System && hidden_is_there(self.observed, file) {
+            if hidden_is_there(self.observed, file) {
                 self.refuse(format!(
                     "{} is there from an earlier move; remove it",
                     hidden(&file.path(), &self.observed.to.account).display()
                 ));
             }
         }
-    }
-
-    /// The files that the units name, and Podman's own configuration.
-    fn copies(&mut self, data: &Data) {
-        let (from, to) = (&self.observed.from.account, &self.observed.to.account);
-        let (secrets_from, secrets_to) = (self.args.secrets_from(), self.args.secrets_to());
-        let keeps = self.args.keep_secrets != Switch::Off && secrets_to.starts_with("/run");
-        let mut copies = vec![];
-        let mut kept = vec![];
-        for path in self.named_paths() {
-            let secret = path.strip_prefix(&secrets_from).ok();
-            let of_home = path.strip_prefix(&from.home).ok();
-            let Some(facts) = self.observed.paths.get(&path) else {
-                continue;
-            };
-            let (target, keep) = match (secret, of_home) {
-                (Some(below), _) => {
-                    let keep = Path::new(KEPT_SECRETS).join(&to.name).join(below);
-                    (secrets_to.join(below), keeps.then_some(keep))
-                }
-                (None, Some(below)) if !data.covers(&path) => (to.home.join(below), None),
-                _ => continue,
-            };
-            match facts.kind {
-                crate::observed::Kind::File => {}
-                crate::observed::Kind::Missing if secret.is_some() => {
-                    self.refuse(format!("secret {} is missing", path.display()));
-                    continue;
-                }
-                crate::observed::Kind::Directory if secret.is_some() => {
-                    self.refuse(format!(
-                        "a unit names the whole directory {}: that would hand over what is not the service's; name \
-                         the files",
-                        path.display()
-                    ));
-                    continue;
-                }
-                _ => continue,
-            }
-            let copy = Copy {
-                from: path.clone(),
-                to: target,
-                owner: self.owner(facts.uid, facts.gid),
-                mode: facts.mode,
-                kept: keep,
-            };
-            if copy.kept.is_some() {
-                kept.push(copy.clone());
-            }
-            copies.push(copy);
-        }
-        let configuration = self.observed.configuration.iter().map(|file| Copy {
-            from: from.home.join(".config/containers").join(file),
-            to: to.home.join(".config/containers").join(file),
-            owner: (to.uid, to.gid),
-            mode: 0o644,
-            kept: None,
-        });
-        copies.extend(configuration);
-        if !copies.is_empty() {
-            self.steps.push(What::Files { copies });
-        }
-        if !kept.is_empty() {
-            self.steps.push(What::KeepSecrets {
-                configuration: format!(
-                    "/etc/tmpfiles.d/bulkhead-{}-{}.conf",
-                    to.name, self.args.name
-                )
-                .into(),
-                text: tmpfiles(&kept),
-            });
-        }
-    }
-
-    /// As the new account's containers see them, an owner's ids stay the same; root stays root.
-    fn owner(&self, uid: u32, gid: u32) -> (u32, u32) {
-        (
-            self.maps.uid.to_host(uid).unwrap_or(uid),
-            self.maps.gid.to_host(gid).unwrap_or(gid),
-        )
     }
 
     /// Every path in the units, the home's specifier resolved.
@@ -370,11 +290,9 @@ impl Draft<'_> {
                 units: enabled.clone(),
             });
         }
+        // Those that keep their place too: after a reboot in the middle nothing may start.
         steps.push(What::Hide {
-            files: (self.files.iter())
-                .filter(|file| file.place != Place::System)
-                .map(|file| file.path())
-                .collect(),
+            files: self.files.iter().map(|file| file.path()).collect(),
         });
         if !data.moves().is_empty() {
             steps.push(What::Move {
@@ -425,7 +343,10 @@ impl Draft<'_> {
             keep_id: (from.account.uid, from.account.gid),
             users: (from.account.name.clone(), to.account.name.clone()),
             groups: (from.group.clone(), to.group.clone()),
-            managers: (manager(&from.account), manager(&to.account)),
+            managers: (
+                logind::manager(from.account.uid),
+                logind::manager(to.account.uid),
+            ),
         };
         let mut changes = vec![];
         let mut taken = vec![];
@@ -437,7 +358,7 @@ impl Draft<'_> {
             changes.push(Change {
                 path,
                 place: file.place,
-                before: (file.place == Place::System).then(|| file.text.clone()),
+                before: None,
                 after: Some(rewrites.apply(&file.text, file.place)),
             });
         }
@@ -475,11 +396,6 @@ impl Draft<'_> {
     }
 }
 
-/// The unit of the account's user manager.
-fn manager(account: &Account) -> String {
-    format!("user@{}.service", account.uid)
-}
-
 fn hidden_is_there(observed: &Observed, file: &UnitFile) -> bool {
     let path = hidden(&file.path(), &observed.to.account);
     let facts = observed.paths.get(&path);
@@ -494,24 +410,5 @@ pub fn resolved(path: &Path, home: &Path) -> PathBuf {
     }
 }
 
-/// tmpfiles.d(5): copies that are made where they are missing.
-fn tmpfiles(copies: &[Copy]) -> String {
-    let mut text = format!(
-        "# The service's secrets; root's copies are in {KEPT_SECRETS}. Written by podman_service.\n"
-    );
-    for copy in copies {
-        let (uid, gid) = copy.owner;
-        let kept = copy.kept.as_deref().unwrap_or(STATE.as_ref());
-        let word = |path: &Path| {
-            let path = path.to_string_lossy().replace('\\', "\\\\");
-            format!("\"{}\"", path.replace('"', "\\\"").replace('%', "%%"))
-        };
-        text.push_str(&format!(
-            "C {} {:04o} {uid} {gid} - {}\n",
-            word(&copy.to),
-            copy.mode,
-            word(kept)
-        ));
-    }
-    text
-}
+#[cfg(test)]
+mod tests;
