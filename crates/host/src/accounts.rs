@@ -15,7 +15,7 @@ use std::{
 const LOCKED: Duration = Duration::from_secs(15);
 
 /// One account of passwd(5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Account {
     /// Login name.
     pub name: String,
@@ -89,6 +89,16 @@ pub fn has_group(name_or_gid: &str) -> Result<bool> {
     }
     let answer = run(["getent", "group", "--", name_or_gid]).finish()?;
     Ok(answer.stdout.lines().any(wanted))
+}
+
+/// The name of the group with this gid.
+///
+/// # Errors
+/// When `getent` cannot be run.
+pub fn group_name(gid: u32) -> Result<Option<String>> {
+    let answer = run(["getent", "group", &gid.to_string()]).finish()?;
+    let name = answer.stdout.split(':').next().map(str::to_owned);
+    Ok(name.filter(|name| answer.status.success() && !name.is_empty()))
 }
 
 /// Every uid or gid that /etc/passwd or /etc/group gives to somebody.
@@ -254,6 +264,8 @@ mod tests {
         assert_eq!((root.uid, root.gid), (0, 0));
         assert_eq!(root.home, PathBuf::from("/root"));
         assert_eq!(find("0").unwrap(), Some(root));
+        assert_eq!(group_name(0).unwrap().as_deref(), Some("root"));
+        assert_eq!(group_name(u32::MAX - 7).unwrap(), None);
         assert_eq!(find("no such account").unwrap(), None);
         assert!(has_group("root").unwrap() && has_group("0").unwrap());
         assert!(!has_group("no such group").unwrap() && !has_group("").unwrap());

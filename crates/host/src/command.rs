@@ -1,7 +1,7 @@
 //! Running other programs: an argument vector, a time-out, a clean environment, no shell.
 
 use crate::accounts::Account;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     ffi::{OsStr, OsString},
     io::{Read, Write},
@@ -109,7 +109,11 @@ impl Run {
     /// # Errors
     /// When it cannot be started or is not done in time.
     pub fn finish(&self) -> Result<Finished> {
-        let mut child = self.spawn()?;
+        let input = match self.input.is_empty() {
+            true => Stdio::null(),
+            false => Stdio::piped(),
+        };
+        let mut child = self.spawn(input)?;
         feed(child.stdin.take(), self.input.clone());
         let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let Some(status) = wait(&mut child, self.timeout)? else {
@@ -130,7 +134,43 @@ impl Run {
         })
     }
 
-    fn spawn(&self) -> Result<Child> {
+    /// Runs it with its standard output as the standard input of another, and waits for both.
+    ///
+    /// # Errors
+    /// When one of them cannot be started, is not done in time, or ends with anything but success: then with what it
+    /// wrote to standard error.
+    pub fn pipe(&self, into: &Run) -> Result<()> {
+        let deadline = Instant::now() + self.timeout;
+        let mut first = self.spawn(Stdio::null())?;
+        let piped = first.stdout.take().context("no standard output")?;
+        let mut second = into.spawn(Stdio::from(piped))?;
+        let said = [&mut first, &mut second].map(|child| collect(child.stderr.take()));
+        // What the second says of its success is of no interest, but must not hold it up.
+        collect(second.stdout.take());
+        let mut ends = vec![];
+        for (child, of) in [(&mut first, self), (&mut second, into)] {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match wait(child, left)? {
+                Some(status) => ends.push((of.line(), status)),
+                None => ends.push((of.line(), {
+                    end_group(child);
+                    child.wait()?
+                })),
+            }
+        }
+        let failures: Vec<_> = (ends.into_iter().zip(said))
+            .map(|((line, status), said)| (line, status, said.join().unwrap_or_default()))
+            .filter(|(_, status, _)| !status.success())
+            .map(|(line, status, said)| {
+                let said = String::from_utf8_lossy(&said);
+                format!("{line} ended with {status}: {}", said.trim())
+            })
+            .collect();
+        ensure!(failures.is_empty(), "{}", failures.join("; "));
+        Ok(())
+    }
+
+    fn spawn(&self, input: Stdio) -> Result<Child> {
         let (program, arguments) = self.argv.split_first().context("an empty command")?;
         let mut command = Command::new(program);
         command
@@ -138,10 +178,7 @@ impl Run {
             .env_clear()
             .envs([("PATH", PATH), ("LC_ALL", "C.UTF-8"), ("HOME", "/root")])
             .current_dir(&self.directory)
-            .stdin(match self.input.is_empty() {
-                true => Stdio::null(),
-                false => Stdio::piped(),
-            })
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // A group of its own: a hang-up of our terminal does not reach it, a time-out ends it whole.
@@ -281,6 +318,25 @@ mod tests {
     #[test]
     fn a_program_reads_what_it_is_given() {
         assert_eq!(run(["cat"]).input("a b").stdout().unwrap(), "a b");
+    }
+
+    #[test]
+    fn what_one_writes_another_reads_and_the_failure_of_either_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let keep = format!("cat >{}", file.path().display());
+        run(["echo", "a b"])
+            .pipe(&run(["sh", "-c", &keep]))
+            .unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "a b\n");
+        let failing = ["sh", "-c", "echo why >&2; exit 3"];
+        for error in [
+            run(failing).pipe(&run(["cat"])).unwrap_err(),
+            run(["true"]).pipe(&run(failing)).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("why"), "{error}");
+        }
+        let slow = run(["sleep", "30"]).timeout(Duration::from_millis(100));
+        assert!(slow.pipe(&run(["cat"])).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod boot;
+pub mod clock;
 pub mod command;
 pub mod compose;
 pub mod docker;
@@ -13,6 +14,7 @@ pub mod fuzzing;
 pub mod libvirt;
 pub mod login_defs;
 pub mod mounts;
+pub mod podman;
 pub mod process;
 pub mod progress;
 pub mod qemu_img;

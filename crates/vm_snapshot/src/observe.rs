@@ -17,7 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 /// How long a guest agent may take to answer a ping.
@@ -59,7 +59,7 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
         records: place.records()?,
         left: place.left()?,
         chains: chains(&domain, libvirt.timeout),
-        now: now(),
+        now: host::clock::now(),
         domain,
         ..Observed::default()
     };
@@ -72,14 +72,6 @@ pub fn alone(libvirt: &Libvirt, uuid: &str) -> Result<Observed> {
     observed.sizes = sizes(&observed);
     observed.written = written(&observed);
     Ok(observed)
-}
-
-/// Seconds since 1970.
-pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
 }
 
 fn agent(libvirt: &Libvirt, domain: &Domain) -> Agent {

@@ -53,7 +53,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
     };
     libvirt.versions()?;
     let uuid = libvirt.find(&args.vm)?;
-    let stamp = present::stamp(observe::now());
+    let stamp = present::stamp(host::clock::now());
     let mut run = Run {
         name: args
             .name

@@ -3,7 +3,6 @@
 use super::{Context, chain};
 use crate::{
     decide::Kind,
-    observe,
     record::{Place, Record, Stamp},
     step::{Reverted, Taking},
 };
@@ -48,7 +47,7 @@ pub fn taken(
         Kind::Internal => internal(context, &domain, taking)?,
     }
     record.checks.clone_from(&context.checks);
-    record.verified = observe::now();
+    record.verified = host::clock::now();
     place.write(&record)
 }
 

@@ -1,0 +1,368 @@
+//! Rootless Podman, through its command line, as the account whose it is.
+
+use crate::{
+    accounts::Account,
+    command::{Run, run},
+    files,
+};
+use anyhow::{Context, Result, bail, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The label by which a container names the systemd unit that runs it.
+pub const UNIT_LABEL: &str = "PODMAN_SYSTEMD_UNIT";
+
+/// An account's Podman.
+#[derive(Debug, Clone, Copy)]
+pub struct Podman<'a> {
+    /// Whose store it is.
+    pub account: &'a Account,
+    /// How long a call may take.
+    pub timeout: Duration,
+}
+
+/// A container, as `podman container inspect` shows it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The id of its image.
+    pub image: String,
+    /// The name by which the image was asked for.
+    #[serde(default)]
+    pub image_name: String,
+    /// What it runs inside.
+    #[serde(default)]
+    pub path: String,
+    /// Whether it runs, and how well.
+    pub state: State,
+    /// What it was made with.
+    pub config: Config,
+    /// Volumes and bind mounts.
+    #[serde(default, deserialize_with = "or_default")]
+    pub mounts: Vec<Mount>,
+    /// The networks it is on.
+    #[serde(default)]
+    pub network_settings: NetworkSettings,
+}
+
+/// A container's state.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct State {
+    /// Whether its first process lives.
+    pub running: bool,
+    /// That process, 0 if none.
+    #[serde(default)]
+    pub pid: u32,
+    /// Of its health check; Podman 4 writes it under either name.
+    #[serde(default, alias = "Healthcheck", deserialize_with = "or_default")]
+    pub health: Health,
+}
+
+/// What a container's health check says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Health {
+    /// `healthy`, `unhealthy`, `starting`, or empty where there is none.
+    #[serde(default)]
+    pub status: String,
+}
+
+/// What a container was made with.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    /// Its labels.
+    #[serde(default, deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The command line that made it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub create_command: Vec<String>,
+    /// Its health check, if it has one.
+    #[serde(default)]
+    pub healthcheck: Option<serde_json::Value>,
+}
+
+/// A mount of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mount {
+    /// `bind`, `volume` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Of a volume.
+    #[serde(default)]
+    pub name: String,
+    /// On the host.
+    #[serde(default)]
+    pub source: PathBuf,
+    /// In the container.
+    #[serde(default)]
+    pub destination: String,
+    /// Whether the container can write to it.
+    #[serde(default, rename = "RW")]
+    pub writable: bool,
+}
+
+/// The networks that a container is on.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkSettings {
+    /// By name.
+    #[serde(default, deserialize_with = "or_default")]
+    pub networks: BTreeMap<String, serde_json::Value>,
+}
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Image {
+    /// 64 hexadecimal digits, which name its configuration.
+    pub id: String,
+    /// The media type of its manifest, by which the archive that keeps the id is chosen.
+    #[serde(default)]
+    pub manifest_type: String,
+}
+
+/// A named volume.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// `local`, or that of a plugin.
+    pub driver: String,
+    /// Where its data is.
+    pub mountpoint: PathBuf,
+    /// Its labels.
+    #[serde(default, deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// What it was made with: `type`, `device` and `o` name a file system of its own.
+    #[serde(default, deserialize_with = "or_default")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// A network that the account made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// `bridge`, `macvlan`, …
+    pub driver: String,
+    /// Its address ranges.
+    #[serde(default, deserialize_with = "or_default")]
+    pub subnets: Vec<Subnet>,
+    /// Whether it has IPv6 too.
+    #[serde(default)]
+    pub ipv6_enabled: bool,
+    /// Whether it leads nowhere else.
+    #[serde(default)]
+    pub internal: bool,
+    /// Whether containers find each other by name.
+    #[serde(default)]
+    pub dns_enabled: bool,
+    /// Its labels.
+    #[serde(default, deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The driver's options.
+    #[serde(default, deserialize_with = "or_default")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// An address range of a network.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
+pub struct Subnet {
+    /// In CIDR notation.
+    pub subnet: String,
+    /// Its gateway's address.
+    #[serde(default)]
+    pub gateway: Option<String>,
+}
+
+/// A Podman secret.
+#[derive(Debug, Clone, Deserialize)]
+struct Secret {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Spec")]
+    spec: SecretSpec,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SecretSpec {
+    driver: SecretDriver,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SecretDriver {
+    name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    options: BTreeMap<String, String>,
+}
+
+/// Podman writes `null` for an empty map or list.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl Podman<'_> {
+    /// A call, ready to run.
+    #[must_use]
+    pub fn call(&self, words: &[&str]) -> Run {
+        run(["podman"].into_iter().chain(words.iter().copied()))
+            .user(self.account)
+            .timeout(self.timeout)
+    }
+
+    /// Every container, running or not.
+    ///
+    /// # Errors
+    /// With Podman's words.
+    pub fn containers(&self) -> Result<Vec<Container>> {
+        let ids = self
+            .call(&["ps", "--all", "--quiet", "--no-trunc"])
+            .stdout()?;
+        let ids: Vec<_> = ids.split_whitespace().collect();
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        // One of them may end meanwhile, and be removed.
+        let found = ids
+            .iter()
+            .map(|id| self.inspect(&["container", "inspect", id]));
+        let found: Vec<Option<Container>> = found.collect::<Result<_>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// An image of this name or id.
+    ///
+    /// # Errors
+    /// With Podman's words.
+    pub fn image(&self, name: &str) -> Result<Option<Image>> {
+        self.inspect(&["image", "inspect", name])
+    }
+
+    /// A volume.
+    ///
+    /// # Errors
+    /// With Podman's words.
+    pub fn volume(&self, name: &str) -> Result<Option<Volume>> {
+        self.inspect(&["volume", "inspect", name])
+    }
+
+    /// A network.
+    ///
+    /// # Errors
+    /// With Podman's words.
+    pub fn network(&self, name: &str) -> Result<Option<Network>> {
+        self.inspect(&["network", "inspect", name])
+    }
+
+    /// Whether there is a secret of this name.
+    ///
+    /// # Errors
+    /// With Podman's words.
+    pub fn has_secret(&self, name: &str) -> Result<bool> {
+        Ok(self
+            .inspect::<Secret>(&["secret", "inspect", name])?
+            .is_some())
+    }
+
+    /// What a secret holds, from the file of Podman's `file` driver: before 4.5 no command tells it.
+    ///
+    /// # Errors
+    /// When there is none, or another driver keeps it.
+    pub fn secret(&self, name: &str) -> Result<Vec<u8>> {
+        let secret: Secret = self
+            .inspect(&["secret", "inspect", name])?
+            .with_context(|| format!("{} has no secret {name}", self.account.name))?;
+        let SecretDriver { name: by, options } = secret.spec.driver;
+        ensure!(
+            by == "file",
+            "secret {name} of {} is kept by driver {by}, which cannot be read; make it for the new account by hand",
+            self.account.name
+        );
+        let usual = self.store().join("secrets/filedriver");
+        let directory = options.get("path").map_or(usual, PathBuf::from);
+        let path = directory.join("secretsdata.json");
+        let text = files::read_text_optional(&path)?.unwrap_or_default();
+        let all: BTreeMap<String, String> =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let Some(encoded) = all.get(&secret.id) else {
+            bail!("{} does not hold secret {name}", path.display())
+        };
+        BASE64_STANDARD
+            .decode(encoded)
+            .with_context(|| format!("{}: secret {name}", path.display()))
+    }
+
+    /// Where the directories of its volumes are.
+    ///
+    /// # Errors
+    /// With Podman's words.
+    pub fn volumes_root(&self) -> Result<PathBuf> {
+        let told = self.call(&["info", "--format", "{{.Store.VolumePath}}"]);
+        Ok(told.stdout()?.trim().into())
+    }
+
+    /// Where its images, volumes and secrets usually are.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.account.home.join(".local/share/containers/storage")
+    }
+
+    /// Copies an image of this name to another account's store; it keeps its id.
+    ///
+    /// # Errors
+    /// With Podman's words, of either side.
+    pub fn copy_image(&self, name: &str, image: &Image, to: &Podman<'_>) -> Result<()> {
+        // In the archive of the other kind its configuration is another, and so its id.
+        let format = match image.manifest_type.contains("oci") {
+            true => "oci-archive",
+            false => "docker-archive",
+        };
+        let save = self.call(&["save", "--quiet", "--format", format, name]);
+        save.pipe(&to.call(&["load", "--quiet"]))?;
+        match to.image(name)? {
+            Some(there) if there.id == image.id => Ok(()),
+            Some(there) => bail!("image {name} is {} there, not {}", there.id, image.id),
+            None => bail!("image {name} is not there after podman load"),
+        }
+    }
+
+    /// `None` where Podman knows no such thing.
+    fn inspect<T: DeserializeOwned>(&self, words: &[&str]) -> Result<Option<T>> {
+        let call = self.call(words);
+        let done = call.finish()?;
+        if !done.status.success() {
+            let said = done.stderr.to_lowercase();
+            let unknown = ["no such", "not found", "not known", "does not exist"];
+            return match unknown.iter().any(|words| said.contains(words)) {
+                true => Ok(None),
+                false => bail!("podman {}: {}", words.join(" "), done.stderr.trim()),
+            };
+        }
+        let mut found: Vec<T> = serde_json::from_str(&done.stdout)
+            .with_context(|| format!("podman {}", words.join(" ")))?;
+        Ok(found.pop())
+    }
+}
+
+/// Whether a path lies in the store of an account.
+#[must_use]
+pub fn is_in_store(path: &Path, account: &Account) -> bool {
+    path.starts_with(account.home.join(".local/share/containers"))
+}

@@ -1,0 +1,200 @@
+//! What the new account's store has to have. What is made can be made again, and what is taken away may be gone.
+
+use crate::{
+    observe::login_files,
+    step::{NewVolume, Side, Step},
+};
+use anyhow::{Context, Result};
+use host::{
+    accounts::Account,
+    files,
+    podman::{Network, Podman},
+};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+pub fn image(step: &Step, name: &str, pull: bool) -> Result<()> {
+    let (old, new) = (step.podman(Side::Old), step.podman(Side::New));
+    if pull {
+        return new.call(&["pull", "--quiet", name]).stdout().map(drop);
+    }
+    let image = old.image(name)?;
+    let image =
+        image.with_context(|| format!("{} has no image {name} any more", step.from.name))?;
+    old.copy_image(name, &image, &new)
+        .with_context(|| format!("cannot copy image {name}"))
+}
+
+/// One that something else uses stays.
+pub fn remove_image(step: &Step, name: &str) -> Result<()> {
+    let podman = step.podman(Side::New);
+    podman.call(&["image", "rm", name]).finish().map(drop)
+}
+
+pub fn network(step: &Step, network: &Network) -> Result<()> {
+    let podman = step.podman(Side::New);
+    if podman.network(&network.name)?.is_some() {
+        return Ok(());
+    }
+    let mut words = vec!["network".to_owned(), "create".to_owned()];
+    words.push(format!("--driver={}", network.driver));
+    for subnet in &network.subnets {
+        words.push(format!("--subnet={}", subnet.subnet));
+        words.extend(
+            subnet
+                .gateway
+                .iter()
+                .map(|gateway| format!("--gateway={gateway}")),
+        );
+    }
+    let flags = [
+        (network.ipv6_enabled, "--ipv6"),
+        (network.internal, "--internal"),
+        (!network.dns_enabled, "--disable-dns"),
+    ];
+    let flags = flags.into_iter().filter(|(on, _)| *on);
+    words.extend(flags.map(|(_, flag)| flag.to_owned()));
+    let pairs = |flag: &str, pairs: &std::collections::BTreeMap<String, String>| {
+        let word = |(key, value)| format!("{flag}={key}={value}");
+        pairs.iter().map(word).collect::<Vec<_>>()
+    };
+    words.extend(pairs("--label", &network.labels));
+    words.extend(pairs("--opt", &network.options));
+    words.push(network.name.clone());
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    podman.call(&words).stdout().map(drop)
+}
+
+pub fn remove_network(step: &Step, name: &str) -> Result<()> {
+    remove(
+        &step.podman(Side::New),
+        &["network", "rm", "--force", name],
+        |podman| Ok(podman.network(name)?.is_some()),
+    )
+}
+
+/// Its value goes from one Podman to the other without touching the disk in between.
+pub fn secret(step: &Step, name: &str) -> Result<()> {
+    let (old, new) = (step.podman(Side::Old), step.podman(Side::New));
+    if new.has_secret(name)? {
+        return Ok(());
+    }
+    let value = old.secret(name)?;
+    let create = new.call(&["secret", "create", name, "-"]);
+    create.input(value).stdout().map(drop)
+}
+
+pub fn remove_secret(step: &Step, name: &str) -> Result<()> {
+    remove(&step.podman(Side::New), &["secret", "rm", name], |podman| {
+        podman.has_secret(name)
+    })
+}
+
+/// Makes a volume and uses it once, so that its first start does not change the data that it gets.
+pub fn volume(step: &Step, volume: &NewVolume) -> Result<()> {
+    let podman = step.podman(Side::New);
+    if podman.volume(&volume.name)?.is_none() {
+        let labels = volume.labels.iter();
+        let labels: Vec<_> = labels
+            .map(|(key, value)| format!("--label={key}={value}"))
+            .collect();
+        let words = ["volume", "create"].into_iter();
+        let words = words.chain(labels.iter().map(String::as_str));
+        let words: Vec<_> = words.chain([volume.name.as_str()]).collect();
+        podman.call(&words).stdout()?;
+    }
+    let Some(how) = &volume.use_once else {
+        return Ok(());
+    };
+    let name = format!("bulkhead-{}", volume.name);
+    let mount = format!("{}:{}", volume.name, how.destination);
+    let program = format!("--entrypoint={}", serde_json::to_string(&[&how.program])?);
+    let words = [
+        "container",
+        "create",
+        "--replace",
+        "--network=none",
+        "--name",
+        &name,
+    ];
+    let more = ["--volume", &mount, &program, &how.image];
+    podman.call(&[&words[..], &more].concat()).stdout()?;
+    let used = podman.call(&["container", "init", &name]).stdout();
+    podman
+        .call(&["container", "rm", "--force", &name])
+        .stdout()?;
+    used.map(drop)
+}
+
+/// Its data is elsewhere by now.
+pub fn remove_volume(step: &Step, name: &str) -> Result<()> {
+    let container = format!("bulkhead-{name}");
+    let podman = step.podman(Side::New);
+    podman
+        .call(&["container", "rm", "--force", &container])
+        .finish()?;
+    remove(&podman, &["volume", "rm", name], |podman| {
+        Ok(podman.volume(name)?.is_some())
+    })
+}
+
+fn remove(
+    podman: &Podman<'_>,
+    words: &[&str],
+    is_there: impl Fn(&Podman<'_>) -> Result<bool>,
+) -> Result<()> {
+    match is_there(podman)? {
+        true => podman.call(words).stdout().map(drop),
+        false => Ok(()),
+    }
+}
+
+/// Where a login outlasts a reboot.
+fn own_logins(account: &Account) -> PathBuf {
+    account.home.join(".config/containers/auth.json")
+}
+
+/// Only those of the registries that its images come from.
+pub fn log_in(step: &Step, registries: &[String]) -> Result<()> {
+    let mut found = Map::new();
+    for path in login_files(&step.from) {
+        let text = files::read_text_optional(&path)?.unwrap_or_default();
+        let file: Value = serde_json::from_str(&text).unwrap_or_default();
+        for registry in registries {
+            if let Some(login) = file["auths"].get(registry) {
+                found.entry(registry).or_insert_with(|| login.clone());
+            }
+        }
+    }
+    change_logins(&step.to, |logins| logins.extend(found))
+}
+
+pub fn forget_logins(account: &Account, registries: &[String]) -> Result<()> {
+    if !own_logins(account).exists() {
+        return Ok(());
+    }
+    change_logins(account, |logins| {
+        registries
+            .iter()
+            .for_each(|registry| drop(logins.remove(registry)));
+    })
+}
+
+fn change_logins(account: &Account, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
+    let path = own_logins(account);
+    super::data::make_parents(&path, account)?;
+    let text = files::read_text_optional(&path)?;
+    let text = text.unwrap_or_else(|| "{}".to_owned());
+    let mut file: Map<String, Value> =
+        serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    let logins = file
+        .entry("auths")
+        .or_insert_with(|| Value::Object(Map::new()));
+    change(
+        logins
+            .as_object_mut()
+            .with_context(|| path.display().to_string())?,
+    );
+    files::write_atomic(&path, &serde_json::to_vec_pretty(&file)?, 0o600)?;
+    super::data::own(&path, account)
+}

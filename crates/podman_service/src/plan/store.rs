@@ -1,0 +1,164 @@
+//! What the new account's store has to have before the service stops: images, networks, secrets, volumes.
+
+use super::{Data, Draft, data::is_default};
+use crate::{
+    args::Images,
+    step::{NewVolume, Use, What},
+};
+use std::{collections::BTreeSet, path::Path};
+
+impl Draft<'_> {
+    pub(super) fn store(&mut self) {
+        self.images();
+        self.networks();
+        self.secrets();
+        let (old, new) = &self.observed.logins;
+        let names = self.image_names();
+        let used =
+            |registry: &&String| names.iter().any(|name| name.starts_with(registry.as_str()));
+        let registries: Vec<_> = (old.difference(new)).filter(used).cloned().collect();
+        if !registries.is_empty() {
+            self.steps.push(What::Login { registries });
+        }
+    }
+
+    /// By the name that the containers asked for; those that only units name are not in use yet.
+    fn image_names(&self) -> BTreeSet<String> {
+        let of_containers = self
+            .containers
+            .iter()
+            .map(|container| container.image_name.clone());
+        let mut names: BTreeSet<_> = of_containers.filter(|name| !name.is_empty()).collect();
+        for text in self.texts() {
+            for name in text.images() {
+                let id = |name: &str| {
+                    let image = self.observed.images.get(name);
+                    image.and_then(|(image, _)| Some(image.as_ref()?.id.clone()))
+                };
+                // A short name of one that is there under its whole name.
+                let known = id(name).is_some() && names.iter().any(|other| id(other) == id(name));
+                if !known {
+                    names.insert(name.to_owned());
+                }
+            }
+        }
+        names
+    }
+
+    fn images(&mut self) {
+        for name in self.image_names() {
+            let (old, new) = self.observed.images.get(&name).cloned().unwrap_or_default();
+            let pull = self.args.images == Images::Pull && !name.starts_with("localhost/");
+            match (&old, &new) {
+                (Some(old), Some(new)) if old.id == new.id => continue,
+                (None, _) if !pull => {
+                    self.refuse(format!(
+                        "{} has no image {name}",
+                        self.observed.from.account.name
+                    ));
+                    continue;
+                }
+                (_, Some(_)) if !pull => {
+                    self.refuse(format!(
+                        "{} has another image named {name}; remove it",
+                        self.observed.to.account.name
+                    ));
+                    continue;
+                }
+                _ => {}
+            }
+            if name.contains("@sha256:") && !pull {
+                self.refuse(format!(
+                    "image {name} is named by its digest, which does not outlast the way from store to store: \
+                     images=pull, or name it by a tag"
+                ));
+                continue;
+            }
+            self.steps.push(What::Image { name, pull });
+        }
+    }
+
+    /// Those that the service found made; its own quadlets make theirs.
+    fn networks(&mut self) {
+        let of_containers = self.containers.iter();
+        let names: BTreeSet<_> = of_containers
+            .flat_map(|container| container.network_settings.networks.keys())
+            .filter(|name| !is_default(name) && !self.is_of_quadlet(name))
+            .cloned()
+            .collect();
+        for name in names {
+            let (network, taken) = self
+                .observed
+                .networks
+                .get(&name)
+                .cloned()
+                .unwrap_or_default();
+            match network {
+                _ if taken => self.refuse(format!(
+                    "{} has a network {name} already; remove it",
+                    self.observed.to.account.name
+                )),
+                Some(network) => self.steps.push(What::Network(network)),
+                None => {}
+            }
+        }
+    }
+
+    fn is_of_quadlet(&self, network: &str) -> bool {
+        self.files.iter().any(|file| {
+            let stem = file.unit().strip_suffix(".network");
+            let text = crate::unit_text::UnitText::parse(&file.text);
+            let named = text.last("Network", "NetworkName");
+            stem.is_some_and(|stem| {
+                named.map_or_else(
+                    || network == format!("systemd-{stem}"),
+                    |name| name == network,
+                )
+            })
+        })
+    }
+
+    fn secrets(&mut self) {
+        let names: BTreeSet<_> = (self.texts().into_iter())
+            .flat_map(|text| text.secrets())
+            .collect();
+        for name in names {
+            match self.observed.secrets.get(&name) {
+                Some((true, false)) => self.steps.push(What::Secret { name }),
+                Some((true, true)) => self.refuse(format!(
+                    "{} has a secret {name} of Podman's already; remove it",
+                    self.observed.to.account.name
+                )),
+                _ => self.refuse(format!(
+                    "{} has no secret {name} of Podman's, which a unit names",
+                    self.observed.from.account.name
+                )),
+            }
+        }
+    }
+
+    pub(super) fn volumes(&mut self, data: &Data) {
+        let names = data.trees.iter().filter_map(|tree| tree.volume.clone());
+        for name in names {
+            let volume = self.observed.volumes.get(&name);
+            let labels = volume.and_then(|(volume, _)| Some(volume.as_ref()?.labels.clone()));
+            let mounts = self.containers.iter().flat_map(|container| {
+                let mounts = container.mounts.iter().map(move |mount| (container, mount));
+                mounts.filter(|(_, mount)| mount.kind == "volume" && mount.name == name)
+            });
+            let use_once = mounts.into_iter().next().map(|(container, mount)| Use {
+                image: container.image_name.clone(),
+                program: match container.path.is_empty() {
+                    true => "/".to_owned(),
+                    false => container.path.clone(),
+                },
+                destination: mount.destination.clone(),
+            });
+            self.steps.push(What::Volume(NewVolume {
+                name,
+                labels: labels.unwrap_or_default(),
+                use_once: use_once.filter(|how| Path::new(&how.destination).is_absolute()),
+            }));
+        }
+    }
+}

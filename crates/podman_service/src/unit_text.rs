@@ -1,0 +1,242 @@
+//! What a unit file says. Pure.
+
+use std::{collections::BTreeSet, path::PathBuf, str::FromStr};
+use systemd_unit_edit::SystemdUnit;
+
+/// The settings of a unit file, in their order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct UnitText {
+    settings: Vec<Setting>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Setting {
+    section: String,
+    key: String,
+    value: String,
+}
+
+/// Settings by which a quadlet names others: `data.volume:/var/lib/mysql`, `back.network:alias=db`.
+const NAMES_QUADLETS: [(&str, &[&str]); 4] = [
+    ("Volume", &["volume"]),
+    ("Network", &["network"]),
+    ("Pod", &["pod"]),
+    ("Image", &["image", "build"]),
+];
+
+impl UnitText {
+    /// A file that does not read as a unit has no settings: systemd takes none from it either.
+    pub fn parse(text: &str) -> UnitText {
+        let mut settings = vec![];
+        let unit = SystemdUnit::from_str(text).ok();
+        for section in unit.iter().flat_map(SystemdUnit::sections) {
+            let name = section.name().unwrap_or_default();
+            settings.extend(section.entries().filter_map(|entry| {
+                Some(Setting {
+                    section: name.clone(),
+                    key: entry.key()?,
+                    value: entry.value()?.trim().to_owned(),
+                })
+            }));
+        }
+        UnitText { settings }
+    }
+
+    /// All values of a setting, in whatever section.
+    pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        let of_key = self
+            .settings
+            .iter()
+            .filter(move |setting| setting.key == key);
+        of_key.map(|setting| setting.value.as_str())
+    }
+
+    /// The value that counts of a setting that has one.
+    pub fn last(&self, section: &str, key: &str) -> Option<&str> {
+        let fits = |setting: &&Setting| setting.section == section && setting.key == key;
+        let setting = self.settings.iter().rfind(fits);
+        setting.map(|setting| setting.value.as_str())
+    }
+
+    /// The service's name where it is not that of the file.
+    pub fn service_name(&self) -> Option<&str> {
+        self.all("ServiceName").last()
+    }
+
+    /// The quadlets that it names.
+    pub fn quadlets(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for (key, kinds) in NAMES_QUADLETS {
+            for value in self.all(key) {
+                let first = value.split(':').next().unwrap_or_default();
+                if let Some((_, kind)) = first.rsplit_once('.')
+                    && kinds.contains(&kind)
+                    && !first.contains('/')
+                {
+                    found.insert(first.to_owned());
+                }
+            }
+        }
+        found
+    }
+
+    /// How each container says that its user namespace is made: `keep-id:uid=5`, `auto`, …
+    pub fn user_namespaces(&self) -> Vec<String> {
+        let settings = self.all("UserNS").map(str::to_owned);
+        let options = self.options("--userns");
+        settings.chain(options).collect()
+    }
+
+    /// Explicit maps of ids: `0:10000:10`, `+5:@1000:1`.
+    pub fn id_maps(&self) -> Vec<String> {
+        let settings = ["UIDMap", "GIDMap", "RemapUid", "RemapGid", "RemapUsers"];
+        let settings = settings
+            .into_iter()
+            .flat_map(|key| self.all(key))
+            .map(str::to_owned);
+        let options = ["--uidmap", "--gidmap", "--subuidname", "--subgidname"];
+        let options = options.into_iter().flat_map(|option| self.options(option));
+        settings.chain(options).collect()
+    }
+
+    /// Podman's secrets that it names.
+    pub fn secrets(&self) -> BTreeSet<String> {
+        let settings = self.all("Secret").map(str::to_owned);
+        let values = settings.chain(self.options("--secret"));
+        let name = |value: String| {
+            let first = value.split(',').next().unwrap_or_default();
+            first.strip_prefix("source=").unwrap_or(first).to_owned()
+        };
+        values.map(name).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// What its containers mount: a path, or the name of a volume or of a quadlet of one.
+    pub fn mounted(&self) -> BTreeSet<String> {
+        let first = |value: &str| value.split(':').next().unwrap_or_default().to_owned();
+        let settings = self.all("Volume").map(first);
+        let options = ["--volume", "-v"].into_iter();
+        let options = options.flat_map(|option| self.options(option));
+        let options: Vec<_> = options.map(|value| first(&value)).collect();
+        let mounts = self.all("Mount").map(str::to_owned);
+        let mounts = mounts.chain(self.options("--mount")).filter_map(|value| {
+            let source = |part: &str| {
+                let named = part.strip_prefix("source=").or(part.strip_prefix("src="));
+                named.map(str::to_owned)
+            };
+            value.split(',').find_map(source)
+        });
+        let all = settings.chain(options).chain(mounts);
+        all.filter(|source| !source.is_empty()).collect()
+    }
+
+    /// The names that it gives to its containers.
+    pub fn container_names(&self) -> impl Iterator<Item = String> {
+        let settings = self.all("ContainerName").map(str::to_owned);
+        settings.chain(self.options("--name"))
+    }
+
+    /// The images that it names.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let is_quadlet = |image: &&str| image.ends_with(".image") || image.ends_with(".build");
+        self.all("Image").filter(move |image| !is_quadlet(image))
+    }
+
+    /// The values of an option on the command lines in it.
+    fn options(&self, option: &str) -> Vec<String> {
+        let lines = ["ExecStart", "ExecStartPre", "PodmanArgs", "GlobalArgs"];
+        let lines = lines.into_iter().flat_map(|key| self.all(key));
+        lines.flat_map(|line| option_values(line, option)).collect()
+    }
+
+    /// Every path that stands in it, as a word or part of one.
+    pub fn paths(&self) -> BTreeSet<PathBuf> {
+        let values = self.settings.iter().map(|setting| setting.value.as_str());
+        values.flat_map(paths_in).map(PathBuf::from).collect()
+    }
+}
+
+fn option_values(line: &str, option: &str) -> Vec<String> {
+    let unquoted = |word: &str| word.trim_matches(['"', '\'']).to_owned();
+    let mut words = line.split_whitespace().map(unquoted);
+    let mut found = vec![];
+    while let Some(word) = words.next() {
+        match word.strip_prefix(option) {
+            Some("") => found.extend(words.next()),
+            Some(rest) => found.extend(rest.strip_prefix('=').map(unquoted)),
+            None => {}
+        }
+    }
+    found
+}
+
+/// `%h` is the home directory, systemd.unit(5): a path that begins with it is kept so. A `-` before one says that the
+/// file may be missing.
+fn paths_in(value: &str) -> impl Iterator<Item = &str> {
+    let ends = |letter: char| letter.is_whitespace() || ":,;=\"'()".contains(letter);
+    let words = value
+        .split(ends)
+        .map(|word| word.strip_prefix('-').unwrap_or(word));
+    words.filter(|word| (word.starts_with('/') || word.starts_with("%h/")) && word.len() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: &str = "[Unit]\nDescription=a\n\n[Container]\nImage=localhost/a:1\n# Volume=no.volume:/x\n\
+        Volume=a.volume:/data:Z\nVolume=/srv/a:/a\nVolume=/run/secrets-a/key:/key:ro\nNetwork=back.network:alias=a\n\
+        Network=host\nPod=shop.pod\nSecret=token,type=env,target=T\nUserNS=keep-id\nPodmanArgs=--uidmap 0:1:5 \\\n  \
+        --secret=other\n[Service]\nEnvironmentFile=-%h/a.env\nExecStart=/usr/bin/podman run --userns=auto --env-file=/run/secrets-a/env \
+        --secret source=third,target=x a\n";
+
+    #[test]
+    fn a_unit_says_what_it_needs() {
+        let unit = UnitText::parse(UNIT);
+        let quadlets: Vec<_> = unit.quadlets().into_iter().collect();
+        assert_eq!(quadlets, ["a.volume", "back.network", "shop.pod"]);
+        assert_eq!(unit.user_namespaces(), ["keep-id", "auto"]);
+        assert_eq!(unit.id_maps(), ["0:1:5"]);
+        let secrets: Vec<_> = unit.secrets().into_iter().collect();
+        assert_eq!(secrets, ["other", "third", "token"]);
+        for path in ["/srv/a", "/run/secrets-a/key", "/run/secrets-a/env"] {
+            assert!(
+                unit.paths().contains(&PathBuf::from(path)),
+                "{path}: {:?}",
+                unit.paths()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_is_told_however_it_is_written() {
+        let unit = UnitText::parse(
+            "[Container]\nVolume=a.volume:/data:Z\nVolume=/srv/a:/a\nMount=type=bind,src=/srv/b,dst=/b\n\
+             Mount=type=tmpfs,destination=/t\nPodmanArgs=-v %h/c:/c --volume=named:/d\nImage=x.build\nImage=x:1\n",
+        );
+        let mounted: Vec<_> = unit.mounted().into_iter().collect();
+        assert_eq!(mounted, ["%h/c", "/srv/a", "/srv/b", "a.volume", "named"]);
+        assert_eq!(unit.images().collect::<Vec<_>>(), ["x:1"]);
+        let unit =
+            UnitText::parse("[Service]\nExecStart=podman run --rm \\\n\t--name web -v a:/b x\n");
+        assert_eq!(unit.container_names().collect::<Vec<_>>(), ["web"]);
+    }
+
+    #[test]
+    fn the_home_is_seen_behind_its_specifier() {
+        let unit = UnitText::parse("[Service]\nEnvironmentFile=%h/a.env\n");
+        assert_eq!(unit.paths(), BTreeSet::from(["%h/a.env".into()]));
+        let unit = UnitText::parse("[Service]\nEnvironmentFile=-%h/a.env\nEnvironmentFile=-/b\n");
+        assert_eq!(
+            unit.paths(),
+            BTreeSet::from(["%h/a.env".into(), "/b".into()])
+        );
+    }
+
+    #[test]
+    fn the_last_value_counts() {
+        let unit = UnitText::parse("[Service]\nUser=a\nUser=b\n[Container]\nUser=c\n");
+        assert_eq!(unit.last("Service", "User"), Some("b"));
+        assert_eq!(unit.last("Service", "Group"), None);
+        assert_eq!(UnitText::parse("no unit"), UnitText::default());
+    }
+}
