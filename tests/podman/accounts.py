@@ -168,3 +168,10 @@ class Accounts(Machine):
     def permission_errors(self, account, since="@0"):
         words = ("permission denied", "operation not permitted", "eacces")
         return [line for line in self.log(account, since).splitlines() if any(word in line.lower() for word in words)]
+
+
+def as_it_is(machine, service):
+    """What a move of the service may not leave changed where it does not come to its end."""
+    # A Podman that is asked makes itself a store.
+    machine.podman(service, "info")
+    return machine.seen(service)

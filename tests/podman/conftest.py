@@ -10,7 +10,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
 
 pytest.register_assert_rewrite("accounts", "machine")
 
-from accounts import EVERY, Accounts  # noqa: E402
+from accounts import EVERY, Accounts, as_it_is  # noqa: E402
 from testbed import host  # noqa: E402
 
 MACHINES = {}
@@ -69,3 +69,9 @@ def fresh(shared):
     """As `shared`, for a test that changes it."""
     shared.holds = None
     return shared
+
+
+@pytest.fixture
+def before(shared, request):
+    """What a move of the module's `SERVICE` may not leave changed where it does not come to its end."""
+    return as_it_is(shared, request.module.SERVICE)
