@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MACHINE := $(shell uname -m)
 ARCH := $(MACHINE)
 TRIPLE := $(ARCH)-unknown-linux-gnu
-MODULES := userns_remap userns_remap_info vm_snapshot vm_snapshot_info volume_rechown
+MODULES := dedicated_user dedicated_user_info userns_remap userns_remap_info vm_snapshot vm_snapshot_info volume_rechown
 PREPARE := tests/tools/prepare
 PYTHON := .venv/bin/python
 
@@ -31,9 +31,9 @@ build: ## the executables, static, in plugins/module_bin
 	cargo build --release --target $(TRIPLE) $(MODULES:%=--bin %)
 	@install -D -t plugins/module_bin/$(ARCH) $(MODULES:%=$(OUT)/release/%)
 
-faults: ## userns_remap and vm_snapshot that can be killed or paused at a named step, for the tests
-	cargo build --target $(TRIPLE) -p userns_remap -p vm_snapshot --features faults
-	@install -D -t build/faults $(OUT)/debug/userns_remap $(OUT)/debug/vm_snapshot
+faults: ## modules that can be killed or paused at a named step, for the tests
+	cargo build --target $(TRIPLE) -p dedicated_user -p userns_remap -p vm_snapshot --features faults
+	@install -D -t build/faults $(OUT)/debug/dedicated_user $(OUT)/debug/userns_remap $(OUT)/debug/vm_snapshot
 
 demo: ## a live host converted and converted back, before your eyes
 	@$(PREPARE) demo

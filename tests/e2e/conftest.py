@@ -10,22 +10,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 pytest.register_assert_rewrite("machine", "playbooks", "small")
 
 import small  # noqa: E402
-from hosts import EVERY, HOSTS  # noqa: E402
+from hosts import DEBIAN_12, DEBIAN_13, EVERY, HOSTS  # noqa: E402
 from machine import EXECUTABLE, FAULTS, Machine  # noqa: E402
 from testbed import host  # noqa: E402
+from testbed.turns import take_turns  # noqa: E402
 
 MACHINES = {}
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: takes hours; only with -m soak")
-    config.addinivalue_line("markers", "fault(name, happens, reads): provokes a fault; see faults.py")
+    config.addinivalue_line("markers", "fault(name, happens, reads): provokes a fault; see testbed/fault.py")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
 
 
 # These take minutes on each host: the older engine's are for the long runs.
 LONG = ("test_bind_mounts", "test_big_host", "test_copy", "test_idmap", "test_preflight")
+# Of these each Debian has its part of the cases: two thirds the one that has none of the above.
+IN_TURN = ("test_comes_back", "test_controller_lost", "test_crashes", "test_faults", "test_host_mode", "test_info",
+           "test_refusals", "test_users")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -33,6 +37,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in LONG and item.name.endswith("[debian12]"):
             item.add_marker(pytest.mark.soak)
+    take_turns(items, DEBIAN_13.id, DEBIAN_12.id, IN_TURN, every=3)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,12 +1,6 @@
 """Faults, as tests name them: the page docs/faults.md is made of these names and words (tests/tools/faults_table.py)."""
 
-import pytest
-
-
-def fault(name, happens, reads=()):
-    """Marks the test that provokes the fault. `happens` says what becomes of the host; `reads` are words that the
-    user reads, which the test takes from the fixture of that name and asserts."""
-    return pytest.mark.fault(name=name, happens=happens, reads=reads)
+from testbed.fault import fault
 
 
 def refused(name, words):

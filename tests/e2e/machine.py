@@ -7,6 +7,7 @@ from pathlib import Path
 
 from testbed import engine, host, manifest, pristine
 from testbed.base import wait_for
+from testbed.place import Host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXECUTABLE = Path(os.environ.get("BULKHEAD_EXE", REPOSITORY / "plugins" / "module_bin" / platform.machine() / "userns_remap"))
@@ -17,39 +18,17 @@ STATE = "/var/lib/bulkhead"
 UNITS = "/etc/systemd/system"
 
 
-class Machine:
+class Machine(Host):
     """The test host `name`, made from the host image `image`."""
 
     def __init__(self, name, image):
-        self.name, self.image = name, image
+        super().__init__(name)
+        self.image = image
         # What a test may count on finding, and the inventory of that.
         self.holds = self.before = None
 
-    def run(self, *argv, **kwargs):
-        # Names of files need not be UTF-8.
-        return host.exec_(self.name, *argv, errors="surrogateescape", **kwargs)
-
-    def said(self, *argv):
-        """Standard output of a command that must succeed, stripped."""
-        return self.run(*argv).stdout.strip()
-
-    def sh(self, script, **kwargs):
-        """Standard output of a shell script that must succeed, stripped."""
-        return self.run("sh", "-eu", "-c", script, **kwargs).stdout.strip()
-
     def docker(self, *argv):
         return self.said("docker", *argv)
-
-    def read(self, path):
-        """The bytes of a file as text, or None where there is no such file."""
-        done = self.run("cat", path, check=False)
-        return done.stdout if done.returncode == 0 else None
-
-    def write(self, path, text, mode="0644"):
-        self.run("install", "-D", "-m", mode, "/dev/stdin", path, input=text)
-
-    def exists(self, path):
-        return self.run("test", "-e", path, check=False).returncode == 0
 
     def set_up_busy(self):
         """Make the host anew with the testbed's whole workload."""
@@ -61,9 +40,9 @@ class Machine:
     # The executables
 
     def install_executables(self):
-        host.put(self.name, EXECUTABLE, "/usr/local/bin/userns_remap")
-        host.put(self.name, FAULTS, "/usr/local/bin/userns_remap.faults")
-        host.put(self.name, EXECUTABLE.with_name("userns_remap_info"), "/usr/local/bin/userns_remap_info")
+        self.put(EXECUTABLE, "/usr/local/bin/userns_remap")
+        self.put(FAULTS, "/usr/local/bin/userns_remap.faults")
+        self.put(EXECUTABLE.with_name("userns_remap_info"), "/usr/local/bin/userns_remap_info")
 
     def remap(self, check_mode=False, fault=None, **options):
         """Run the module by hand; its result, or None where it was killed before it gave one."""

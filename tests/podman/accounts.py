@@ -1,177 +1,143 @@
-"""A host with services of one shared account as the tests use it: accounts, what they own and may read, what runs."""
+"""Hosts on which accounts are made and removed, and what is to be seen of an account."""
 
 import json
 import os
 import platform
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from machine import REPOSITORY, Machine
-from testbed import host, manifest, pristine, rootless
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-EXECUTABLE = Path(os.environ.get(
-    "BULKHEAD_EXE", REPOSITORY / "plugins" / "module_bin" / platform.machine() / "podman_service"))
-FAULTS = Path(os.environ.get("BULKHEAD_FAULTS_EXE", REPOSITORY / "build" / "faults" / "podman_service"))
+from testbed import engine, host, images  # noqa: E402
 
-# Another prefix lets a second session run beside one that takes hours.
+REPOSITORY = Path(__file__).resolve().parents[2]
+BUILT = REPOSITORY / "plugins" / "module_bin" / platform.machine()
+FAULTS = REPOSITORY / "build" / "faults" / "dedicated_user"
+# Another prefix lets a second session run beside this one.
 PREFIX = os.environ.get("BULKHEAD_PODMAN_PREFIX", "podman")
-DEBIAN_12, DEBIAN_13 = EVERY = [
-    pytest.param((f"{PREFIX}{image.removeprefix('debian')}", image), id=image) for image in ("debian12", "debian13")]
-SHARED = rootless.ACCOUNT
-SERVICES = tuple(rootless.SERVICES)
-# The units of each service. On Debian 12 the user's are those that Podman writes.
-UNITS = {
-    "debian12": {name: [f"container-{name}.service"] for name in SERVICES} | {"sysapp": ["sysapp.service"]},
-    "debian13": {name: [f"{name}.container"] for name in SERVICES} | {
-        "webpage": ["webpage.pod", "webpage.container"],
-        "localapp": ["localapp.container", "localapp.volume", "localapp.network", "localapp-report.container",
-                     "localapp-report.timer"]},
-}
-# Where unit files and settings are.
-PLACES = ("/etc/containers", "/etc/systemd/system", "/etc/tmpfiles.d", "/var/lib/containers/*/.config")
+STATE = "/var/lib/bulkhead/dedicated_user"
+DEBIANS = ["debian12", "debian13"]
+FILES = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
 
 
-class Accounts(Machine):
-    """The test host `name`, made from the host image `image`, with the services of `testbed.rootless`."""
+class Host:
+    """A test host with the executables."""
 
-    def set_up(self):
-        """Make the host anew, with all services under the shared account."""
-        self.holds = None
+    def __init__(self, name, image):
+        self.name = name
         host.down(self.name)
-        pristine.up(self.name, self.image, work=rootless)
-        host.put(self.name, EXECUTABLE, "/usr/local/bin/podman_service")
-        host.put(self.name, FAULTS, "/usr/local/bin/podman_service.faults")
-        # Each service's own, by its name.
-        for name in SERVICES:
-            self.add_account(name)
+        host.up(self.name, image)
+        host.put(self.name, BUILT / "dedicated_user", "/usr/local/bin/dedicated_user")
+        host.put(self.name, BUILT / "dedicated_user_info", "/usr/local/bin/dedicated_user_info")
+        host.put(self.name, FAULTS, "/usr/local/bin/dedicated_user.faults")
 
-    def wait_healthy(self, **accounts):
-        """Wait until all services answer; `accounts` are those of services that have one of their own."""
-        rootless.wait_healthy(self.name, accounts)
+    def run(self, *argv, **kwargs):
+        return host.exec_(self.name, *argv, **kwargs)
 
-    # The module
+    def sh(self, script, **kwargs):
+        """Standard output of a shell script that must succeed, stripped."""
+        return self.run("sh", "-eu", "-c", script, **kwargs).stdout.strip()
 
-    def options(self, service, **more):
-        return {"name": service, "from": SHARED, "to": service, "units": UNITS[self.image][service], "timeout": 60, **more}
+    def read(self, path):
+        done = self.run("cat", path, check=False)
+        return done.stdout if done.returncode == 0 else None
 
-    def module(self, service, fault=None, check_mode=False, **more):
-        """Run the module by hand; its result, or None where it was killed before it gave one."""
-        options = self.options(service, **more, _ansible_check_mode=check_mode, _ansible_diff=True)
-        command = ["env", f"BULKHEAD_FAULT={fault}", "podman_service.faults"] if fault else ["podman_service"]
+    def write(self, path, text):
+        self.run("install", "-D", "-m", "0644", "/dev/stdin", path, input=text)
+
+    def module(self, check_mode=False, fault=None, **options):
+        """What dedicated_user says; None where it was killed."""
+        options |= {"_ansible_check_mode": check_mode, "_ansible_diff": True}
+        command = ["env", f"BULKHEAD_FAULT={fault}", "dedicated_user.faults"] if fault else ["dedicated_user"]
         done = self.run(*command, input=json.dumps(options), check=False)
         assert done.stdout or fault and done.returncode == 137, done
         return json.loads(done.stdout) if done.stdout else None
 
-    def move(self, service, **more):
-        """The result of a run that has to succeed."""
-        result = self.module(service, **more)
+    def make(self, **options):
+        """An account, made by a run that has to succeed."""
+        result = self.module(**options)
         assert not result.get("failed"), result["msg"]
         return result
 
-    def move_until_paused(self, point, service, **more):
-        """Start the module, have it wait at `point`, and leave it there."""
-        self.sh("rm -f /run/bulkhead-paused")
-        self.write("/run/arguments.json", json.dumps(self.options(service, **more)))
-        self._until_paused(point, "podman_service.faults /run/arguments.json")
+    def refused(self, **options):
+        """Why a run was refused; it has left no trace, and neither has it in check mode."""
+        before = self.traces()
+        said = [self.module(check_mode=check, **options) for check in (True, False)]
+        assert all(one.get("failed") for one in said), said
+        assert said[0]["msg"] == said[1]["msg"]
+        assert self.traces() == before
+        return said[1]
 
-    def recover(self):
-        """What `podman_service recover` says."""
-        return self.said("podman_service", "recover")
-
-    # Accounts
-
-    def add_account(self, name):
-        """A new account, with a range of its own, that lingers and has a directory for secrets."""
-        home = f"/var/lib/containers/{name}"
-        taken = len(self.read("/etc/subuid").splitlines())
-        uids, gids = 500_000 + taken * 65536, 9_000_000 + taken * 65536
-        self.sh(f"""
-            groupadd --system --gid {880 - taken} {name}
-            useradd --system --gid {name} --home-dir {home} --shell /usr/sbin/nologin {name}
-            usermod --add-subuids {uids}-{uids + 65535} --add-subgids {gids}-{gids + 65535} {name}
-            install -d -m 0700 -o {name} -g {name} {home}
-            echo 'd /run/secrets-{name} 0750 root {name} -' >/etc/tmpfiles.d/secrets-{name}.conf
-            systemd-tmpfiles --create /etc/tmpfiles.d/secrets-{name}.conf
-            loginctl enable-linger {name}
-            until as {name} systemctl --user is-system-running --wait; do sleep 0.1; done""")
-
-    def as_(self, account, *argv, **kwargs):
-        """Run a command as an account."""
-        return self.run("as", account, *argv, **kwargs)
+    def info(self, **options):
+        """What accounts use, by name."""
+        result = json.loads(self.run("dedicated_user_info", input=json.dumps(options)).stdout)
+        assert not result.get("failed") and not result["changed"], result
+        return {account["name"]: account for account in result["accounts"]}
 
     def podman(self, account, *argv, **kwargs):
-        return self.as_(account, "podman", *argv, **kwargs).stdout.strip()
+        """Podman as the account, as its services run it."""
+        environment = ["env", f"HOME={account['home']}", f"XDG_RUNTIME_DIR={account['runtime_dir']}"]
+        command = ["runuser", "-u", account["name"], "--", *environment, "podman", *argv]
+        # runuser(1) would take the account's own directory for one that it cannot read.
+        return self.run("env", "-C", "/", *command, **kwargs).stdout.strip()
 
-    def can_read(self, account, path):
-        return self.run("runuser", "-u", account, "--", "head", "-c1", path, check=False).returncode == 0
-
-    # Services
-
-    def rows(self, account=SHARED):
-        return int(rootless.query(self.name, "SELECT COUNT(*) FROM item", account))
-
-    def data(self, service, account=SHARED):
-        """Where the data of a service lies."""
-        service = rootless.SERVICES[service]
-        return service.directory or rootless.volume_data(service.volume, account)
-
-    def owned_inside(self, service, account=SHARED):
-        """The manifest of a service's data with the ids that its container sees; ValueError where it sees `nobody`."""
-        pid = self.podman(account, "inspect", "-f", "{{.State.Pid}}", service)
-        # As root of the host reads them: inside, outside, count.
-        maps = [[(outside, inside, count) for inside, outside, count in
-                 (map(int, line.split()) for line in self.read(f"/proc/{pid}/{side}_map").splitlines())]
-                for side in ("uid", "gid")]
-        return manifest.translate_by(self.manifest(self.data(service, account)), *maps)
-
-    def containers(self, account):
-        """Names of an account's containers that run."""
-        return set(self.podman(account, "ps", "--format", "{{.Names}}").splitlines())
-
-    def units_of(self, account):
-        """What systemd knows of the units that an account runs by itself: state and whether they start at boot."""
-        listed = self.as_(account, "systemctl", "--user", "list-unit-files", "--no-legend", "--type=service,timer",
-                          "--state=enabled,generated").stdout
-        return {line.split()[0] for line in listed.splitlines()
-                if any(name in line.split()[0] for name in SERVICES)}
-
-    def seen(self, service):
-        """What a move of a service may not leave changed when it is taken back."""
-        store = {what: set(self.podman(service, *what.split(), "ls", "--quiet").splitlines())
-                 for what in ("image", "volume", "network", "secret")}
-        files = self.sh(f"find {' '.join(PLACES)} -printf '%p %y %m %U:%G %l\n'; find {' '.join(PLACES)} -type f "
-                        "-exec sha256sum {} +; find /run/secrets-* -printf '%p %y %m %U:%G\n'")
-        data = self.manifest(self.data(service))
-        grows = rootless.SERVICES[service].grows
-        return {
-            "running": self.containers(SHARED), "running of its own": self.containers(service), "store": store,
-            "units": self.units_of(SHARED), "units of its own": self.units_of(service),
-            "files": set(files.splitlines()),
-            "owners": {path: (entry["uid"], entry["gid"], entry["mode"], entry["acls"], entry["capability"])
-                       for path, entry in data.items() if path not in grows},
-        }
-
-    def started(self, account):
-        """Id and time of start of each of an account's containers that run."""
-        return self.podman(account, "ps", "--no-trunc", "--format", "{{.ID}} {{.StartedAt}}")
-
-    def seen_moved(self, service):
-        """What a further run may not touch: data, units and containers of a service that has moved."""
-        changed = self.sh(f"find {' '.join(PLACES)} /run/secrets-* -printf '%p %C@\n'")
-        return changed, self.started(service), [entry["uid"] for entry in self.manifest(self.data(service, service)).values()]
-
-    def log(self, account, since="@0"):
-        """What units and containers of an account have said."""
-        return self.said("journalctl", "-o", "cat", f"--since={since}", f"_UID={self.said('id', '-u', account)}")
-
-    def permission_errors(self, account, since="@0"):
-        words = ("permission denied", "operation not permitted", "eacces")
-        return [line for line in self.log(account, since).splitlines() if any(word in line.lower() for word in words)]
+    def traces(self):
+        """Whatever an account leaves a trace in. A file that is missing counts as an empty one, as usermod makes it."""
+        files = {path: self.sh(f"grep -v '^$' {path} || true") for path in FILES}
+        listed = "find /etc/tmpfiles.d /var/lib/systemd/linger /run/user /var/lib/containers -maxdepth 1 " \
+                 "! -name storage -printf '%p %m %U:%G\\n' 2>/dev/null | sort"
+        secrets = "find /run -maxdepth 1 -name 'secrets*' -printf '%p %m %U:%G\\n' | sort"
+        running = "ps -eo user:32,args | grep -E '^(web|[0-9]+) ' || true"
+        return files | {"listed": self.sh(listed), "secrets": self.sh(secrets), "running": self.sh(running),
+                        "open": self.sh(f"ls {STATE}/in-progress 2>/dev/null || true")}
 
 
-def as_it_is(machine, service):
-    """What a move of the service may not leave changed where it does not come to its end."""
-    # A Podman that is asked makes itself a store.
-    machine.podman(service, "info")
-    return machine.seen(service)
+def in_turn(cases):
+    """Cases for `parametrize` with `account_host` indirect and first: each on one of the Debians."""
+    return [pytest.param(DEBIANS[number % 2], *values, id=f"{DEBIANS[number % 2]}-{name}")
+            for number, (name, *values) in enumerate(cases)]
+
+
+def hosts(what):
+    """A fixture of hosts for `what`, one for each Debian, gone with the module that uses it."""
+    @pytest.fixture(scope="module", params=DEBIANS)
+    def account_host(request):
+        for executable in (BUILT / "dedicated_user", FAULTS):
+            assert executable.exists(), f"there is no {executable}: make build faults"
+        made = Host(f"{PREFIX}-{what}-{request.param}", request.param)
+        yield made
+        host.down(made.name)
+
+    return account_host
+
+
+def load_busybox(machine, account):
+    """Gives the account the image localhost/busybox."""
+    images.build_workloads()
+    with tempfile.NamedTemporaryFile() as archive:
+        engine.docker("save", "-o", archive.name, "bulkhead/busybox")
+        host.put(machine.name, archive.name, "/run/busybox.tar")
+    machine.podman(account, "load", "-i", "/run/busybox.tar")
+    machine.podman(account, "tag", "bulkhead/busybox", "localhost/busybox")
+
+
+def play(machine, *arguments, playbook=None, tasks=None):
+    """Runs a playbook of the collection, or these tasks, on the host over SSH by a user who has to become root."""
+    with tempfile.TemporaryDirectory() as scratch:
+        inventory = Path(scratch) / "hosts.json"
+        known = json.loads(host.inventory())["all"]["hosts"][machine.name] | {"ansible_user": "admin"}
+        inventory.write_text(json.dumps({"all": {"hosts": {machine.name: known}}}))
+        if tasks is not None:
+            playbook = Path(scratch) / "play.yml"
+            playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "become": True, "tasks": tasks}]))
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        environment |= {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8", "ANSIBLE_SSH_ARGS": "-o ControlMaster=no"}
+        command = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, playbook, *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout
+        return done.stdout

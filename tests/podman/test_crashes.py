@@ -3,7 +3,7 @@ nothing of the other's is left."""
 
 import pytest
 
-from accounts import EVERY, SERVICES, SHARED, as_it_is
+from services import EVERY, IN_PROGRESS, SERVICES, SHARED, as_it_is
 from testbed import host, rootless
 from testbed.base import wait_for
 
@@ -91,7 +91,7 @@ def test_a_host_that_goes_down_at_any_point_of_a_move_comes_back(shared, service
 def cut_off_by(end_of_host, machine, before, point, service=SERVICE):
     machine.move_until_paused(point, service)
     end_of_host(machine.name)
-    wait_for("the recovery", lambda: not machine.exists("/var/lib/bulkhead/podman_service/in-progress")
+    wait_for("the recovery", lambda: not machine.exists(IN_PROGRESS)
              and not machine.is_active("bulkhead-podman-service"), 120)
     machine.wait_healthy()
     assert machine.seen(service) == before, point

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts import SERVICES, SHARED
+from services import SERVICES, SHARED
 from testbed import host, manifest, rootless
 
 every_service = pytest.mark.parametrize("service", SERVICES)

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from accounts import SHARED
+from services import SHARED
 
 WEB = "registry.example.test/web:1"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts import EVERY, SHARED, as_it_is
+from services import EVERY, SHARED, as_it_is
 from testbed import rootless
 from testbed.base import wait_for
 

@@ -1,4 +1,4 @@
-"""The hypervisor hosts, one for each libvirt, and guests on them."""
+"""The hypervisors, one for each libvirt, and guests on them."""
 
 import sys
 from pathlib import Path
@@ -11,32 +11,41 @@ pytest.register_assert_rewrite("guest", "hypervisor", "seen", "snapshots")
 
 from guest import Guest  # noqa: E402
 from hypervisor import EVERY, Hypervisor  # noqa: E402
-from testbed import host  # noqa: E402
+from testbed.turns import take_turns  # noqa: E402
+from this_machine import THIS_MACHINE, ThisMachine  # noqa: E402
 
 HYPERVISORS = {}
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: what the short run covers in part; only with -m soak")
+    config.addinivalue_line("markers", "fault(name, happens, reads): provokes a fault; see testbed/fault.py")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
 
 
 # Many cases each, of which libvirt 9 has every third in the short run, for it has the long tests of a role too, and
 # libvirt 11 the others.
-IN_TURN = ("test_crashes", "test_cuts", "test_faults", "test_remove", "test_revert", "test_snapshot", "test_testbed")
+IN_TURN = ("test_crashes", "test_cuts", "test_faults", "test_migration", "test_remove", "test_revert", "test_snapshot",
+           "test_testbed")
+# Those that need no systemd; the short run has one of their cases.
+ON_THIS_MACHINE = ("test_remove", "test_revert", "test_snapshot", "test_testbed")
+SHORT_ON_THIS_MACHINE = "test_external_running_boots_from_the_disks_of_then"
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    cases = {}
-    for item in items:
-        if item.path.stem in IN_TURN:
-            libvirt = next((host.id for host in EVERY if host.id in item.name), None)
-            cases.setdefault((item.path, item.name.replace(str(libvirt), "")), []).append(item)
-    both = [case for case in cases.values() if len(case) == len(EVERY)]
-    for number, (libvirt_9, libvirt_11) in enumerate(both):
-        (libvirt_11 if number % 3 == 0 else libvirt_9).add_marker(pytest.mark.soak)
+def pytest_collection_modifyitems(config, items):
+    on_this_machine(config, items)
+    take_turns(items, *(host.id for host in EVERY), IN_TURN, every=3)
+
+
+def on_this_machine(config, items):
+    there = [item for item in items if THIS_MACHINE.id in item.name]
+    config.hook.pytest_deselected(items=[item for item in there if item.path.stem not in ON_THIS_MACHINE])
+    items[:] = [item for item in items if item not in there or item.path.stem in ON_THIS_MACHINE]
+    for item in there:
+        if item.originalname != SHORT_ON_THIS_MACHINE:
+            item.add_marker(pytest.mark.soak)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,24 +55,32 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByHost(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return next((host.id for host in EVERY if host.id in nodeid), "none")
+            return next((host.id for host in (*EVERY, THIS_MACHINE) if host.id in nodeid), "none")
 
     return ByHost(config, log)
 
 
 def pytest_sessionfinish():
-    for name in HYPERVISORS:
-        host.down(name)
+    for hypervisor in HYPERVISORS.values():
+        hypervisor.down()
 
 
-@pytest.fixture(scope="session", params=EVERY)
+@pytest.fixture(scope="session", params=[*EVERY, THIS_MACHINE])
 def hypervisor(request):
-    """The hypervisor host: every test runs on libvirt 9 and on libvirt 11, unless it names one of them with
-    `@pytest.mark.parametrize("hypervisor", [LIBVIRT_11], indirect=True)`. See `Hypervisor` for what it can do."""
+    """The hypervisor host: every test runs on libvirt 9, on libvirt 11 and, if it can, on this machine, unless it
+    names one of them with `@pytest.mark.parametrize("hypervisor", [LIBVIRT_11], indirect=True)`. See `Hypervisor` for
+    what it can do."""
     name, image = request.param
     if name not in HYPERVISORS:
-        HYPERVISORS[name] = Hypervisor(name, image)
+        kind = ThisMachine if request.param in THIS_MACHINE.values else Hypervisor
+        HYPERVISORS[name] = kind(name, image)
     return HYPERVISORS[name]
+
+
+@pytest.fixture
+def reads(request):
+    """What the user reads of the fault that the test provokes."""
+    return request.node.get_closest_marker("fault").kwargs["reads"]
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from hypervisor import IMAGES, NVRAM, Hypervisor
-from testbed import host
 from testbed.base import Failure, wait_for
 
 TALK = Path(__file__).with_name("talk.py")
@@ -166,7 +165,7 @@ class Guest:
 
     def _talk(self, script, seconds, *again):
         encoded = base64.b64encode(script.encode()).decode()
-        return host.python(self.hypervisor.name, TALK, self.socket, str(seconds), encoded, *again, check=False)
+        return self.hypervisor.python(TALK, self.socket, str(seconds), encoded, *again, check=False)
 
     # What it holds
 

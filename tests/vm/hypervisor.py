@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed import host
+from testbed.place import Host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILT = REPOSITORY / "plugins" / "module_bin" / platform.machine()
@@ -24,41 +25,26 @@ NVRAM = "/var/lib/libvirt/qemu/nvram"
 STATE = "/var/lib/bulkhead"
 
 
-class Hypervisor:
+class Hypervisor(Host):
     """The test host `name`, made from the host image `image`."""
 
+    # What brings libvirtd up where a test has stopped it.
+    start = "systemctl start libvirtd.socket libvirtd.service"
+
     def __init__(self, name, image):
-        self.name, self.image = name, image
-        self.installed = set()
-        host.up(name, image)
-        self.libvirt = tuple(int(part) for part in self.said("virsh", "--version").split("."))
+        super().__init__(name)
+        self.image, self.installed = image, set()
+        self.up()
+        self.libvirt = tuple(int(part) for part in self.virsh("--version").split("."))
 
-    def run(self, *argv, **kwargs):
-        """A command in the host, by argument vector; keywords as those of `testbed.base.run`."""
-        # Names of files need not be UTF-8.
-        return host.exec_(self.name, *argv, errors="surrogateescape", **kwargs)
+    def up(self):
+        host.up(self.name, self.image)
 
-    def said(self, *argv, **kwargs):
-        """Standard output of a command that must succeed, stripped."""
-        return self.run(*argv, **kwargs).stdout.strip()
-
-    def sh(self, script, *argv, **kwargs):
-        """Standard output of a shell script that must succeed, stripped; `argv` are its $1 and so on."""
-        return self.said("sh", "-eu", "-c", script, "sh", *argv, **kwargs)
+    def down(self):
+        host.down(self.name)
 
     def virsh(self, *argv, **kwargs):
         return self.said("virsh", *argv, **kwargs)
-
-    def read(self, path):
-        """The bytes of a file as text, or None where there is no such file."""
-        done = self.run("cat", path, check=False)
-        return done.stdout if done.returncode == 0 else None
-
-    def write(self, path, text, mode="0644"):
-        self.run("install", "-D", "-m", mode, "/dev/stdin", path, input=text)
-
-    def exists(self, path):
-        return self.run("test", "-e", path, check=False).returncode == 0
 
     def files(self, directory=IMAGES):
         """The names of all files below a directory."""
@@ -81,14 +67,14 @@ class Hypervisor:
         remote = f"/usr/local/bin/{executable}{'.faults' if beside == FAULTS else ''}"
         if remote not in self.installed:
             assert local.exists(), f"there is no {local}: make build faults"
-            host.put(self.name, local, remote)
+            self.put(local, remote)
             self.installed.add(remote)
         return remote
 
     def clean(self):
         """Remove every guest with all it has, and whatever else a test or a module has left."""
         self.sh(f"""
-            systemctl start libvirtd.socket libvirtd.service
+            {self.start}
             for guest in $(virsh list --all --uuid); do
                 virsh destroy --domain "$guest" || true
                 virsh undefine --domain "$guest" --nvram --managed-save --snapshots-metadata --checkpoints-metadata

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from faults import NEXT_RUN
 from seen import assert_tidy, mark, marked, module, run, seen, snapshots
+from testbed.fault import fault
 
 INTERRUPTED = "an earlier run was interrupted; its change has been "
 
@@ -65,6 +67,7 @@ def of(changes):
     return pytest.mark.parametrize("change", changes, ids=lambda change: f"{change.id}{'-running' * change.started}")
 
 
+@fault("the module is killed, at any step", NEXT_RUN, [INTERRUPTED + "undone", INTERRUPTED + "finished"])
 @of([change for change in OFF if change.id in SAMPLE])
 def test_a_killed_change_is_taken_back_or_finished(guests, change):
     guest = change.begin(guests)

@@ -6,10 +6,12 @@ from threading import Thread
 
 import pytest
 
+from faults import NEXT_RUN
 from hypervisor import IMAGES
 from seen import assert_tidy, mark, marked, module, paused, run, seen, snapshots
 from test_crashes import INTERRUPTED, OFF, ON, ONE, REMOVE, REVERT, assert_taken_back, of, starts
 from testbed import host
+from testbed.fault import fault
 
 # Kills who called it once so many calls that change something are done.
 CUT = """#!/bin/sh
@@ -92,6 +94,7 @@ def meanwhile(hypervisor, condition, action):
 KILL_LIBVIRTD = "pkill -KILL -x libvirtd"
 
 
+@fault("libvirtd dies while memory is saved", NEXT_RUN)
 def test_libvirtd_dies_while_memory_is_saved(guests, hypervisor):
     guest = guests()
     mark(guest, 0)
@@ -105,6 +108,7 @@ def test_libvirtd_dies_while_memory_is_saved(guests, hypervisor):
     run(guest, memory="true", **ONE)
 
 
+@fault("libvirtd dies, or the module is killed, while a running VM's overlay is merged", NEXT_RUN)
 @pytest.mark.parametrize("action", [
     KILL_LIBVIRTD, pytest.param("pkill -KILL -x vm_snapshot.fau", marks=pytest.mark.soak)], ids=["libvirtd", "module"])
 def test_a_merge_of_a_running_vm_is_cut_off(guests, hypervisor, action):
@@ -124,6 +128,7 @@ def test_a_merge_of_a_running_vm_is_cut_off(guests, hypervisor, action):
     assert_tidy(guest)
 
 
+@fault("the power of the hypervisor fails", NEXT_RUN)
 @pytest.mark.parametrize("point, options, outcome", [
     ("done:define", REVERT, "undone"),
     pytest.param("applied:take", {"name": "two"}, "undone", marks=pytest.mark.soak),
@@ -146,6 +151,8 @@ def test_the_power_fails(guests, hypervisor, point, options, outcome):
     assert_tidy(guest)
 
 
+@fault("the module is killed in a revert, and somebody starts the VM",
+       "the next run stops the VM and takes the revert back; what it wrote meanwhile is kept")
 @pytest.mark.parametrize("point", ["done:define", *(pytest.param(f"done:{step}", marks=pytest.mark.soak) for step in (
     "put_aside", "stop", "make_current", "resume"))])
 def test_somebody_starts_the_vm_before_the_next_run(guests, point):

@@ -2,12 +2,17 @@
 //! load name-service libraries; they are changed through the shadow programs, which hold the locks.
 
 use crate::command::{run, until};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use idmap::{SubRange, subid};
-use nix::{sys::signal::kill, unistd::Pid};
+use nix::{
+    sys::signal::kill,
+    unistd::{Gid, Pid, Uid, setfsgid, setfsuid},
+};
 use std::{
+    ffi::OsString,
     fs::{self, OpenOptions},
     path::PathBuf,
+    thread,
     time::Duration,
 };
 
@@ -34,6 +39,27 @@ impl Account {
     #[must_use]
     pub fn runtime_directory(&self) -> PathBuf {
         format!("/run/user/{}", self.uid).into()
+    }
+
+    /// Runs `act` with the account's rights on files, and none of root's: where it may write, whatever names and links
+    /// it put there lead nowhere else than it could go itself. What is made is its own.
+    ///
+    /// # Errors
+    /// Those of `act`; also when it panics.
+    pub fn with_its_rights<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        // They are a thread's own, setfsuid(2), and end with it.
+        let done = thread::scope(|scope| {
+            let acting = scope.spawn(|| {
+                setfsgid(Gid::from_raw(self.gid));
+                setfsuid(Uid::from_raw(self.uid));
+                // The only way to learn whether it was set is to ask for another one that cannot be.
+                let is = setfsuid(Uid::from_raw(u32::MAX));
+                ensure!(is.as_raw() == self.uid, "cannot act as {}", self.name);
+                act()
+            });
+            acting.join()
+        });
+        done.unwrap_or_else(|_| bail!("a change made as {} ended badly", self.name))
     }
 }
 
@@ -72,6 +98,29 @@ pub fn find(name_or_uid: &str) -> Result<Option<Account>> {
     Ok(parse(&answer.stdout).find(wanted))
 }
 
+/// Every account of /etc/passwd.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn all() -> Result<Vec<Account>> {
+    let bytes = fs::read("/etc/passwd").context("cannot read /etc/passwd")?;
+    Ok(parse(&String::from_utf8_lossy(&bytes)).collect())
+}
+
+/// The comment field of an account in /etc/passwd; empty where it has none.
+///
+/// # Errors
+/// When /etc/passwd cannot be read.
+pub fn comment(name: &str) -> Result<String> {
+    let bytes = fs::read("/etc/passwd").context("cannot read /etc/passwd")?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines().map(|line| line.split(':'));
+    let field = lines.find_map(|mut fields| {
+        (fields.next() == Some(name)).then(|| fields.nth(3).unwrap_or_default().to_owned())
+    });
+    Ok(field.unwrap_or_default())
+}
+
 /// Whether there is a group of this name or gid: in /etc/group, else among those that `getent` knows.
 ///
 /// # Errors
@@ -89,16 +138,6 @@ pub fn has_group(name_or_gid: &str) -> Result<bool> {
     }
     let answer = run(["getent", "group", "--", name_or_gid]).finish()?;
     Ok(answer.stdout.lines().any(wanted))
-}
-
-/// The name of the group with this gid.
-///
-/// # Errors
-/// When `getent` cannot be run.
-pub fn group_name(gid: u32) -> Result<Option<String>> {
-    let answer = run(["getent", "group", &gid.to_string()]).finish()?;
-    let name = answer.stdout.split(':').next().map(str::to_owned);
-    Ok(name.filter(|name| answer.status.success() && !name.is_empty()))
 }
 
 /// Every uid or gid that /etc/passwd or /etc/group gives to somebody.
@@ -126,20 +165,30 @@ pub fn subids(kind: Kind) -> Result<subid::Subids> {
     Ok(subid::Subids::parse(&bytes))
 }
 
-/// Waits until neither subordinate id file is locked, as long as shadow's own programs try. They call a lock stale,
-/// and take it away, when the process whose id it holds is gone (shadow's lib/commonio.c).
+/// The files that the shadow programs lock, each on its own.
+const LOCKABLE: [&str; 6] = [
+    "/etc/passwd",
+    "/etc/shadow",
+    "/etc/group",
+    "/etc/gshadow",
+    "/etc/subuid",
+    "/etc/subgid",
+];
+
+/// Waits until none of the accounts' files is locked, as long as shadow's own programs try. They call a lock stale, and
+/// take it away, when the process whose id it holds is gone (shadow's lib/commonio.c).
 ///
 /// # Errors
 /// Names the process that keeps the lock.
 pub fn wait_for_locks() -> Result<()> {
     until(LOCKED, "the accounts' files stay locked", || {
-        [Kind::Uid, Kind::Gid].into_iter().try_for_each(unlocked)?;
+        LOCKABLE.into_iter().try_for_each(unlocked)?;
         Ok(Some(()))
     })
 }
 
-fn unlocked(kind: Kind) -> Result<()> {
-    let path = format!("{}.lock", kind.path());
+fn unlocked(file: &str) -> Result<()> {
+    let path = format!("{file}.lock");
     let Some(text) = crate::files::read_optional(path.as_ref())? else {
         return Ok(());
     };
@@ -151,6 +200,68 @@ fn unlocked(kind: Kind) -> Result<()> {
         bail!("{path} is held by process {pid}");
     }
     Ok(())
+}
+
+/// What an account is like, apart from its name and uid.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Traits {
+    /// Its primary group.
+    pub group: String,
+    /// Its home directory.
+    pub home: PathBuf,
+    /// Its login shell.
+    pub shell: PathBuf,
+    /// Its further groups.
+    pub groups: Vec<String>,
+    /// The comment field, which holds a full name or a purpose.
+    pub comment: String,
+}
+
+/// Makes an account without a password and without subordinate ids, and not its home directory.
+///
+/// # Errors
+/// With useradd's words.
+pub fn add(name: &str, uid: u32, traits: &Traits) -> Result<()> {
+    // Else useradd gives it ranges of its own choice.
+    let none = ["--key", "SUB_UID_COUNT=0", "--key", "SUB_GID_COUNT=0"];
+    let shape = ["--no-create-home", "--no-user-group", "--no-log-init"];
+    let uid = uid.to_string();
+    let command = run(["useradd", "--uid", &uid]
+        .into_iter()
+        .chain(none)
+        .chain(shape)
+        .chain(["--home-dir"])
+        .map(OsString::from)
+        .chain([traits.home.clone().into()])
+        .chain(traits.flags())
+        .chain([name.into()]));
+    command.stdout().map(drop)
+}
+
+/// Gives an account these traits in place of those it has, but for its home directory.
+///
+/// # Errors
+/// With usermod's words.
+pub fn change(name: &str, traits: &Traits) -> Result<()> {
+    let command = run([OsString::from("usermod")]
+        .into_iter()
+        .chain(traits.flags())
+        .chain([name.into()]));
+    command.stdout().map(drop)
+}
+
+impl Traits {
+    fn flags(&self) -> impl Iterator<Item = OsString> {
+        let flags: [(&str, OsString); 4] = [
+            ("--gid", self.group.as_str().into()),
+            ("--shell", self.shell.as_os_str().into()),
+            ("--groups", self.groups.join(",").into()),
+            ("--comment", self.comment.as_str().into()),
+        ];
+        flags
+            .into_iter()
+            .flat_map(|(flag, value)| [OsString::from(flag), value])
+    }
 }
 
 /// Makes a system account that nobody can log in to, with a group of its own.
@@ -257,6 +368,36 @@ pub(crate) fn parse(text: &str) -> impl Iterator<Item = Account> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    #[test]
+    fn with_an_accounts_rights_roots_files_are_out_of_reach() {
+        if !crate::process::is_root() {
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let (own, roots) = (scratch.path().join("own"), scratch.path().join("roots"));
+        let account = Account {
+            name: "somebody".into(),
+            uid: 4321,
+            gid: 4322,
+            home: own.clone(),
+            shell: "/bin/sh".into(),
+        };
+        fs::write(&roots, "secret").unwrap();
+        fs::set_permissions(&roots, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::create_dir(&own).unwrap();
+        chown(&own, Some(4321), Some(4322)).unwrap();
+        std::os::unix::fs::symlink(&roots, own.join("link")).unwrap();
+        let read = |path: PathBuf| account.with_its_rights(|| Ok(fs::read(path)?));
+        assert!(read(own.join("link")).is_err());
+        let write = || Ok(fs::write(own.join("file"), "own")?);
+        account.with_its_rights(write).unwrap();
+        assert_eq!(fs::metadata(own.join("file")).unwrap().uid(), 4321);
+        assert_eq!(read(own.join("file")).unwrap(), b"own");
+        assert_eq!(fs::read(&roots).unwrap(), b"secret");
+    }
 
     #[test]
     fn root_is_found_and_nobody_else_by_that_id() {
@@ -264,8 +405,6 @@ mod tests {
         assert_eq!((root.uid, root.gid), (0, 0));
         assert_eq!(root.home, PathBuf::from("/root"));
         assert_eq!(find("0").unwrap(), Some(root));
-        assert_eq!(group_name(0).unwrap().as_deref(), Some("root"));
-        assert_eq!(group_name(u32::MAX - 7).unwrap(), None);
         assert_eq!(find("no such account").unwrap(), None);
         assert!(has_group("root").unwrap() && has_group("0").unwrap());
         assert!(!has_group("no such group").unwrap() && !has_group("").unwrap());

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod boot;
+pub mod cgroups;
 pub mod clock;
 pub mod command;
 pub mod compose;
@@ -11,13 +12,17 @@ pub mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod groups;
 pub mod libvirt;
 pub mod login_defs;
+pub mod logind;
 pub mod mounts;
 pub mod podman;
 pub mod process;
 pub mod progress;
 pub mod qemu_img;
+pub mod subids;
 pub mod sysctl;
 pub mod systemd;
+pub mod tmpfiles;
 pub mod user_namespace;

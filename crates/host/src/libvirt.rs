@@ -128,7 +128,13 @@ impl Libvirt {
     /// # Errors
     /// As [`Libvirt::call`].
     pub fn job(&self, uuid: &str) -> Result<Option<String>> {
-        let said = self.call(&["domjobinfo", uuid])?;
+        let said = match self.call(&["domjobinfo", uuid]) {
+            // All that is told of it on the host that the machine comes to.
+            Err(error) if error.to_string().contains("only on the source host") => {
+                return Ok(Some("Incoming migration".to_owned()));
+            }
+            said => said?,
+        };
         let field = |label: &str| {
             let value = said.lines().find_map(|line| line.strip_prefix(label));
             value.map(|value| value.trim().to_owned())

@@ -41,6 +41,19 @@ impl SubidRules {
     }
 }
 
+/// The uids and gids that useradd(8) gives to accounts of people and services: those that are both between `UID_MIN` and
+/// `UID_MAX` and between `GID_MIN` and `GID_MAX`.
+///
+/// # Errors
+/// When /etc/login.defs is there and cannot be read.
+pub fn account_ids() -> Result<RangeInclusive<u32>> {
+    let text = files::read_optional(PATH.as_ref())?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let item = |item, default| number(&text, item).unwrap_or(default);
+    let low = item("UID_MIN", 1000).max(item("GID_MIN", 1000));
+    Ok(low..=item("UID_MAX", 60_000).min(item("GID_MAX", 60_000)))
+}
+
 /// The last value of an item, as strtoul(3) reads it. What is no number counts for nothing there either (shadow's
 /// lib/getdef.c).
 fn number(text: &str, item: &str) -> Option<u32> {

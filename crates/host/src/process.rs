@@ -9,7 +9,7 @@ use signal_hook::{
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
-    fs,
+    fmt, fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
@@ -155,6 +155,52 @@ fn command(process: &Path) -> String {
     words.join(" ")
 }
 
+/// A process, and where systemd keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Its command line, or its name where it has none.
+    pub command: String,
+    /// Its control group (cgroup v2); empty where there is none.
+    pub control_group: String,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.pid, self.command)
+    }
+}
+
+/// The processes of which one of the uids passes.
+///
+/// # Errors
+/// When /proc cannot be read. A process that ends meanwhile is passed over.
+pub fn of(passes: impl Fn(u32) -> bool) -> Result<Vec<Process>> {
+    let mut found = vec![];
+    for (pid, process) in processes()? {
+        let text = |name: &str| fs::read_to_string(process.join(name)).unwrap_or_default();
+        let status = text("status");
+        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        let mut uids = uids.unwrap_or_default().split_whitespace();
+        if !uids.any(|uid| uid.parse().is_ok_and(&passes)) {
+            continue;
+        }
+        let line = command(&process);
+        let groups = text("cgroup");
+        let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
+        found.push(Process {
+            pid,
+            command: match line.is_empty() {
+                true => text("comm").trim().to_owned(),
+                false => line,
+            },
+            control_group: group.unwrap_or_default().to_owned(),
+        });
+    }
+    Ok(found)
+}
+
 /// The processes that were started with `path`, or something below it, as one of their arguments.
 ///
 /// # Errors
@@ -181,6 +227,18 @@ pub fn is_root() -> bool {
 mod tests {
     use super::*;
     use std::fs::File;
+
+    #[test]
+    fn this_process_is_its_owners() {
+        let own = nix::unistd::geteuid().as_raw();
+        let found = of(|uid| uid == own).unwrap();
+        assert!(
+            found
+                .iter()
+                .any(|process| process.pid == std::process::id())
+        );
+        assert_eq!(of(|uid| uid == 4_000_000_001).unwrap(), []);
+    }
 
     #[test]
     fn only_who_has_a_file_open_for_writing_is_found() {

@@ -180,7 +180,7 @@ impl Step {
             What::Secret { name } => store::secret(self, name),
             What::Login { registries } => store::log_in(self, registries),
             What::Volume(volume) => store::volume(self, volume),
-            What::Files { copies } => files::copy(copies, &self.to),
+            What::Files { copies } => files::copy(copies, &self.from, &self.to),
             What::KeepSecrets {
                 configuration,
                 text,

@@ -11,12 +11,13 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use host::{
     accounts::{self, Account},
-    files,
+    files, groups, logind,
     podman::{self, Container, Podman},
     systemd::Manager,
     user_namespace,
 };
 use idmap::subid::Entry;
+use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -148,11 +149,11 @@ fn party(name: &str) -> Result<Party> {
         false => usual,
     };
     Ok(Party {
-        group: accounts::group_name(account.gid)?
+        group: groups::name_of(account.gid)?
             .with_context(|| format!("there is no group {}, {name}'s", account.gid))?,
         uids: ranges(accounts::Kind::Uid)?,
         gids: ranges(accounts::Kind::Gid)?,
-        lingers: Path::new("/var/lib/systemd/linger").join(name).exists(),
+        lingers: logind::lingers(name),
         files: units::of_account(&account)?,
         volumes_root,
         overlaps,
@@ -293,21 +294,33 @@ fn blocked_by(path: &Path, to: &Party) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The registries whose credentials an account has.
+/// The registries that an account has credentials for.
 fn logins(account: &Account) -> Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
+    Ok(credentials(account)?
+        .into_iter()
+        .map(|(registry, _)| registry)
+        .collect())
+}
+
+/// An account's credentials, by registry, containers-auth.json(5).
+///
+/// # Errors
+/// When a file is there and cannot be read.
+pub fn credentials(account: &Account) -> Result<Map<String, Value>> {
+    let mut found = Map::new();
     for path in login_files(account) {
-        let text = files::read_text_optional(&path)?.unwrap_or_default();
-        let file: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        if let Some(auths) = file["auths"].as_object() {
-            found.extend(auths.keys().cloned());
+        let read = || files::read_text_optional(&path);
+        let text = account.with_its_rights(read)?.unwrap_or_default();
+        let file: Value = serde_json::from_str(&text).unwrap_or_default();
+        for (registry, login) in file["auths"].as_object().into_iter().flatten() {
+            found.entry(registry).or_insert_with(|| login.clone());
         }
     }
     Ok(found)
 }
 
-/// containers-auth.json(5), the one that counts first.
-pub fn login_files(account: &Account) -> [PathBuf; 3] {
+/// The one that counts first.
+fn login_files(account: &Account) -> [PathBuf; 3] {
     [
         account.runtime_directory().join("containers/auth.json"),
         account.home.join(".config/containers/auth.json"),

@@ -16,7 +16,7 @@ use crate::{
     unit_text::UnitText,
     units::{self, Place, UnitFile},
 };
-use host::{accounts::Account, podman};
+use host::{accounts::Account, logind, podman};
 use idmap::IdMaps;
 use rechown::Policy;
 use std::{
@@ -343,7 +343,10 @@ impl Draft<'_> {
             keep_id: (from.account.uid, from.account.gid),
             users: (from.account.name.clone(), to.account.name.clone()),
             groups: (from.group.clone(), to.group.clone()),
-            managers: (manager(&from.account), manager(&to.account)),
+            managers: (
+                logind::manager(from.account.uid),
+                logind::manager(to.account.uid),
+            ),
         };
         let mut changes = vec![];
         let mut taken = vec![];
@@ -391,11 +394,6 @@ impl Draft<'_> {
             complaints: (self.args.check_log).then(|| self.observed.complaints.clone()),
         }
     }
-}
-
-/// The unit of the account's user manager.
-fn manager(account: &Account) -> String {
-    format!("user@{}.service", account.uid)
 }
 
 fn hidden_is_there(observed: &Observed, file: &UnitFile) -> bool {

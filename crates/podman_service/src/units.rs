@@ -160,16 +160,13 @@ pub fn of_account(account: &Account) -> Result<Vec<UnitFile>> {
         .join("users")
         .join(account.uid.to_string());
     let mut found = vec![];
-    for (place, root) in [
-        (Place::Quadlet, own),
-        (
-            Place::Quadlet,
-            account.home.join(".config/containers/systemd"),
-        ),
-        (Place::User, user_units(account)),
-    ] {
-        read(place, &root, &mut found)?;
-    }
+    read(Place::Quadlet, &own, &mut found)?;
+    // A link that it made leads nowhere that it could not go.
+    account.with_its_rights(|| {
+        let quadlets = account.home.join(".config/containers/systemd");
+        read(Place::Quadlet, &quadlets, &mut found)?;
+        read(Place::User, &user_units(account), &mut found)
+    })?;
     let mut of_system = vec![];
     read(Place::SystemQuadlet, QUADLETS.as_ref(), &mut of_system)?;
     of_system.retain(|file| !file.relative.starts_with("users"));

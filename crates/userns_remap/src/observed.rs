@@ -14,6 +14,7 @@ use host::{
     accounts::Account,
     docker::{Container, Info, Network, Volume},
     login_defs::SubidRules,
+    subids,
 };
 use idmap::{IdMaps, subid::Subids};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -109,6 +110,20 @@ pub struct Ids {
     pub subgid: Subids,
     /// Every uid and gid that belongs to an account or a group.
     pub taken: Vec<u32>,
+}
+
+impl Ids {
+    /// As the choice of ranges sees them.
+    pub fn files(&self) -> subids::Files<'_> {
+        subids::Files {
+            name: &self.name,
+            uid: self.account.as_ref().map(|account| account.uid),
+            rules: &self.rules,
+            subuid: &self.subuid,
+            subgid: &self.subgid,
+            taken: &self.taken,
+        }
+    }
 }
 
 /// What a path leads to.

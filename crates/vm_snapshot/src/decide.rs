@@ -96,7 +96,7 @@ pub fn busy(observed: &Observed) -> Vec<String> {
     }
     if let Some(job) = &observed.job {
         obstacles.push(format!(
-            "a job is at work on it ({job}); wait for its end, or end it with `virsh domjobabort`"
+            "a job is at work on it ({job}); wait for its end, or end it with `virsh domjobabort` where it was begun"
         ));
     }
     let busy = domain.disks.iter().filter(|disk| disk.busy);

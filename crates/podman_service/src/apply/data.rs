@@ -4,7 +4,6 @@ use crate::record::STATE;
 use anyhow::{Context, Result, bail, ensure};
 use host::{accounts::Account, files, mounts};
 use idmap::IdMaps;
-use nix::unistd::{Gid, Uid, chown};
 use rechown::{Policy, Report};
 use std::{
     fs::{self, DirBuilder},
@@ -66,28 +65,25 @@ pub fn rename(trees: &[(PathBuf, PathBuf)], account: &Account) -> Result<()> {
     Ok(())
 }
 
-/// Makes what is missing above `path`, for the account where it lies in its home.
+/// Makes what is missing above `path`; in the account's home with no more rights than its own.
 pub fn make_parents(path: &Path, account: &Account) -> Result<()> {
-    let Some(parent) = path.parent().filter(|parent| !parent.exists()) else {
-        return Ok(());
+    let parent = path.parent().context("no parent")?;
+    let make = || {
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(parent);
+        made.with_context(|| format!("cannot make {}", parent.display()))
     };
-    make_parents(parent, account)?;
-    let context = || format!("cannot make {}", parent.display());
-    DirBuilder::new()
-        .mode(0o755)
-        .create(parent)
-        .with_context(context)?;
-    if parent.starts_with(&account.home) {
-        own(parent, account)?;
+    if !path.starts_with(&account.home) {
+        return make();
     }
+    account.with_its_rights(make)?;
+    let within = |path: &Path| fs::canonicalize(path).with_context(|| path.display().to_string());
+    ensure!(
+        within(parent)?.starts_with(within(&account.home)?),
+        "{} leads out of the home of {}",
+        parent.display(),
+        account.name
+    );
     Ok(())
-}
-
-/// Gives a file or directory to the account.
-pub fn own(path: &Path, account: &Account) -> Result<()> {
-    let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
-    chown(path, Some(uid), Some(gid))
-        .with_context(|| format!("cannot give {} to {}", path.display(), account.name))
 }
 
 pub fn shift(trees: &[PathBuf], maps: &IdMaps, policy: Policy) -> Result<Report> {

@@ -1,6 +1,6 @@
 //! Unit files and copies of secrets. Every function can be repeated.
 
-use super::data::{make_parents, own};
+use super::data::make_parents;
 use crate::{
     plan::hidden,
     step::{Change, Copy},
@@ -53,18 +53,20 @@ pub fn write_units(changes: &[Change], to: &Account) -> Result<()> {
             continue;
         };
         make_parents(&change.path, to)?;
-        files::write_atomic(&change.path, text.as_bytes(), 0o644)?;
-        if change.place == Place::User {
-            own(&change.path, to)?;
+        let write = || files::write_atomic(&change.path, text.as_bytes(), 0o644);
+        match change.place {
+            Place::User => to.with_its_rights(write)?,
+            _ => write()?,
         }
     }
     Ok(())
 }
 
-/// Copies files as they are, with other owners.
-pub fn copy(copies: &[Copy], to: &Account) -> Result<()> {
+/// Copies files as they are, with other owners. They are read as the account that they were for.
+pub fn copy(copies: &[Copy], from: &Account, to: &Account) -> Result<()> {
     for copy in copies {
-        let content = fs::read(&copy.from).with_context(|| copy.from.display().to_string())?;
+        let read = || fs::read(&copy.from).with_context(|| copy.from.display().to_string());
+        let content = from.with_its_rights(read)?;
         if let Some(kept) = &copy.kept {
             let directory = kept.parent().context("no parent")?;
             let made = DirBuilder::new()
@@ -75,15 +77,21 @@ pub fn copy(copies: &[Copy], to: &Account) -> Result<()> {
             files::write_atomic(kept, &content, 0o600)?;
         }
         make_parents(&copy.to, to)?;
-        // Nobody but root reads it before it has its owner.
-        files::write_atomic(&copy.to, &content, 0o600)?;
-        let context = || format!("cannot change the owner of {}", copy.to.display());
-        let (uid, gid) = copy.owner;
-        chown(&copy.to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .with_context(context)?;
-        fs::set_permissions(&copy.to, Permissions::from_mode(copy.mode)).with_context(context)?;
+        match copy.to.starts_with(&to.home) {
+            true => to.with_its_rights(|| files::write_atomic(&copy.to, &content, copy.mode))?,
+            false => write_for(copy, &content)?,
+        }
     }
     Ok(())
+}
+
+/// Nobody but root reads it before it has its owner.
+fn write_for(copy: &Copy, content: &[u8]) -> Result<()> {
+    files::write_atomic(&copy.to, content, 0o600)?;
+    let context = || format!("cannot change the owner of {}", copy.to.display());
+    let (uid, gid) = copy.owner;
+    chown(&copy.to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).with_context(context)?;
+    fs::set_permissions(&copy.to, Permissions::from_mode(copy.mode)).with_context(context)
 }
 
 pub fn remove_copies(copies: &[Copy]) -> Result<()> {

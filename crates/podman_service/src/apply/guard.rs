@@ -3,14 +3,14 @@
 
 use crate::record::STATE;
 use anyhow::Result;
-use host::{accounts::Account, boot, files, systemd};
+use host::{accounts::Account, boot, files, logind, systemd};
 use std::path::Path;
 
 const UNIT: &str = "bulkhead-podman-service.service";
 
 /// The account's managers come first: units are started and stopped through them.
 fn text(executable: &Path, accounts: [&Account; 2]) -> String {
-    let [old, new] = accounts.map(|account| format!("user@{}.service", account.uid));
+    let [old, new] = accounts.map(|account| logind::manager(account.uid));
     format!(
         "[Unit]\n\
          Description=Undo an interrupted move of a Podman service\n\

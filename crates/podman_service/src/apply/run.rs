@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context as _, Result};
 use host::{
     accounts::Account,
-    command,
+    command, logind,
     systemd::{self, Manager},
 };
 use std::time::Duration;
@@ -20,7 +20,7 @@ const MANAGER: Duration = Duration::from_secs(90);
 fn manager(account: &Account) -> Result<Manager<'_>> {
     if !observe::manager_answers(account) {
         // One that lingers is started at boot; after a kill or a crash of it this helps.
-        let unit = format!("user@{}.service", account.uid);
+        let unit = logind::manager(account.uid);
         let _ = systemd::start(&[&unit], MANAGER);
     }
     command::until(

@@ -1,7 +1,7 @@
 //! What the new account's store has to have. What is made can be made again, and what is taken away may be gone.
 
 use crate::{
-    observe::login_files,
+    observe::credentials,
     step::{NewVolume, Side, Step},
 };
 use anyhow::{Context, Result};
@@ -156,16 +156,8 @@ fn own_logins(account: &Account) -> PathBuf {
 
 /// Only those of the registries that its images come from.
 pub fn log_in(step: &Step, registries: &[String]) -> Result<()> {
-    let mut found = Map::new();
-    for path in login_files(&step.from) {
-        let text = files::read_text_optional(&path)?.unwrap_or_default();
-        let file: Value = serde_json::from_str(&text).unwrap_or_default();
-        for registry in registries {
-            if let Some(login) = file["auths"].get(registry) {
-                found.entry(registry).or_insert_with(|| login.clone());
-            }
-        }
-    }
+    let mut found = credentials(&step.from)?;
+    found.retain(|registry, _| registries.contains(registry));
     change_logins(&step.to, |logins| logins.extend(found))
 }
 
@@ -180,21 +172,25 @@ pub fn forget_logins(account: &Account, registries: &[String]) -> Result<()> {
     })
 }
 
-fn change_logins(account: &Account, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
+fn change_logins(
+    account: &Account,
+    change: impl FnOnce(&mut Map<String, Value>) + Send,
+) -> Result<()> {
     let path = own_logins(account);
     super::data::make_parents(&path, account)?;
-    let text = files::read_text_optional(&path)?;
-    let text = text.unwrap_or_else(|| "{}".to_owned());
-    let mut file: Map<String, Value> =
-        serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    let logins = file
-        .entry("auths")
-        .or_insert_with(|| Value::Object(Map::new()));
-    change(
-        logins
-            .as_object_mut()
-            .with_context(|| path.display().to_string())?,
-    );
-    files::write_atomic(&path, &serde_json::to_vec_pretty(&file)?, 0o600)?;
-    super::data::own(&path, account)
+    account.with_its_rights(|| {
+        let text = files::read_text_optional(&path)?;
+        let text = text.unwrap_or_else(|| "{}".to_owned());
+        let mut file: Map<String, Value> =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let logins = file
+            .entry("auths")
+            .or_insert_with(|| Value::Object(Map::new()));
+        change(
+            logins
+                .as_object_mut()
+                .with_context(|| path.display().to_string())?,
+        );
+        files::write_atomic(&path, &serde_json::to_vec_pretty(&file)?, 0o600)
+    })
 }

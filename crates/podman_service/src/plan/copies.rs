@@ -7,6 +7,7 @@ use crate::{
     record::KEPT_SECRETS,
     step::{Copy, What},
 };
+use host::tmpfiles;
 use std::path::Path;
 
 impl Draft<'_> {
@@ -71,15 +72,27 @@ impl Draft<'_> {
             self.steps.push(What::Files { copies });
         }
         if !kept.is_empty() {
-            self.steps.push(What::KeepSecrets {
-                configuration: format!(
-                    "/etc/tmpfiles.d/bulkhead-{}-{}.conf",
-                    to.name, self.args.name
-                )
-                .into(),
-                text: tmpfiles(&kept),
-            });
+            self.keep_secrets(&kept);
         }
+    }
+
+    /// Their directory is dedicated_user's to keep.
+    fn keep_secrets(&mut self, copies: &[Copy]) {
+        let mut text = format!(
+            "# Secrets, of which root has copies in {KEPT_SECRETS}. Written by podman_service.\n"
+        );
+        for copy in copies {
+            let Some(kept) = &copy.kept else { continue };
+            match tmpfiles::copy(kept, &copy.to, copy.mode, copy.owner) {
+                Ok(line) => text.push_str(&line),
+                Err(error) => self.refuse(error.to_string()),
+            }
+        }
+        let name = format!("bulkhead-{}-{}", self.args.to, self.args.name);
+        self.steps.push(What::KeepSecrets {
+            configuration: tmpfiles::file(&name),
+            text,
+        });
     }
 
     /// As the new account's containers see them, an owner's ids stay the same; root stays root.
@@ -89,24 +102,4 @@ impl Draft<'_> {
             self.maps.gid.to_host(gid).unwrap_or(gid),
         )
     }
-}
-
-/// tmpfiles.d(5): copies that are made where they are missing. Their directory is dedicated_user's.
-pub(super) fn tmpfiles(copies: &[Copy]) -> String {
-    let mut text = format!(
-        "# Secrets, of which root has copies in {KEPT_SECRETS}. Written by podman_service.\n"
-    );
-    for copy in copies {
-        let (uid, gid) = copy.owner;
-        let Some(kept) = &copy.kept else { continue };
-        let plain = |path: &Path| path.to_string_lossy().replace('%', "%%");
-        let quoted = plain(&copy.to).replace('\\', "\\\\").replace('"', "\\\"");
-        // What comes last is taken as it is, to the end of the line.
-        text.push_str(&format!(
-            "C \"{quoted}\" {:04o} {uid} {gid} - {}\n",
-            copy.mode,
-            plain(kept)
-        ));
-    }
-    text
 }

@@ -40,13 +40,19 @@ fn written_later(observed: &Observed, snapshot: &Snapshot, file: &str) -> bool {
     modified.is_some_and(|modified| *modified > snapshot.created + 5)
 }
 
+/// A name as part of a new file's: libvirt would double its commas where it has `qemu-img` make the file.
+pub fn in_file(name: &str) -> String {
+    name.replace(',', "_")
+}
+
 /// A disk's path without what names the image's format or the snapshot it stands on.
 pub fn stem(file: &str, observed: &Observed) -> String {
     let path = Path::new(file);
-    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let own = in_file(&path.file_name().unwrap_or_default().to_string_lossy());
     let of_snapshot = observed.snapshots.iter().find_map(|snapshot| {
-        let at = own.rfind(&format!(".{}", snapshot.name))?;
-        let rest = &own[at + 1 + snapshot.name.len()..];
+        let suffix = format!(".{}", in_file(&snapshot.name));
+        let at = own.rfind(&suffix)?;
+        let rest = &own[at + suffix.len()..];
         (rest.is_empty() || rest.starts_with(SINCE)).then(|| own[..at].to_owned())
     });
     let of_format = || {
@@ -77,6 +83,7 @@ mod tests {
             ("/i/v1.2.img", "/i/v1.2"),
             ("/i/disk", "/i/disk"),
             ("/i/.1", "/i/.1"),
+            ("/i,j/a,b.qcow2", "/i,j/a_b"),
         ] {
             assert_eq!(stem(file, &observed), expected, "{file}");
         }

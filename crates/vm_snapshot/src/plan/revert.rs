@@ -6,7 +6,7 @@
 
 use super::{
     Plan, Refusals,
-    files::{SINCE, damage, stem},
+    files::{SINCE, damage, in_file, stem},
     unknown,
 };
 use crate::{
@@ -188,7 +188,7 @@ fn overlays(observed: &Observed, snapshot: &Snapshot, stamp: &str) -> Vec<Fresh>
             };
             let stem = stem(beside, observed);
             Fresh {
-                file: format!("{stem}.{}{SINCE}{stamp}", snapshot.name),
+                file: format!("{stem}.{}{SINCE}{stamp}", in_file(&snapshot.name)),
                 target,
                 below,
             }

@@ -2,7 +2,7 @@
 
 use super::{
     Plan, Refusals,
-    files::{damage, stem},
+    files::{damage, in_file, stem},
 };
 use crate::{
     args::{Args, Wanted},
@@ -142,6 +142,7 @@ fn overlays(
 
 fn overlay(disk: &Disk, observed: &Observed, suffix: &str, taken: &mut BTreeSet<String>) -> String {
     let stem = stem(disk.source.as_deref().unwrap_or_default(), observed);
+    let suffix = in_file(suffix);
     let short = format!("{stem}.{suffix}");
     let file = match taken.contains(&short) {
         true => format!("{stem}-{}.{suffix}", disk.target),
@@ -175,6 +176,11 @@ mod tests {
         let expected = [("vda", "/i/a.2"), ("vdb", "/i/a-vdb.2"), ("vdc", "/i/c.2")];
         let expected = expected.map(|(target, file)| (target.to_owned(), external(file)));
         assert_eq!(taking.overlays, expected.into());
+        let plan = take(&args(json!({})), &vm(&["/i/a,b.qcow2"]), "c,d").unwrap();
+        let What::Take(taking) = &plan.steps[1].what else {
+            panic!()
+        };
+        assert_eq!(taking.overlays["vda"], external("/i/a_b.c_d"));
     }
 
     #[test]
