@@ -1,82 +1,143 @@
-"""A host with services of one shared account as the tests use it: accounts, what they own and may read, what runs."""
+"""Hosts on which accounts are made and removed, and what is to be seen of an account."""
 
+import json
 import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from machine import Machine
-from testbed import host, manifest, pristine, rootless
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-# Another prefix lets a second session run beside one that takes hours.
+from testbed import engine, host, images  # noqa: E402
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BUILT = REPOSITORY / "plugins" / "module_bin" / platform.machine()
+FAULTS = REPOSITORY / "build" / "faults" / "dedicated_user"
+# Another prefix lets a second session run beside this one.
 PREFIX = os.environ.get("BULKHEAD_PODMAN_PREFIX", "podman")
-DEBIAN_12, DEBIAN_13 = EVERY = [
-    pytest.param((f"{PREFIX}{image.removeprefix('debian')}", image), id=image) for image in ("debian12", "debian13")]
-SHARED = rootless.ACCOUNT
+STATE = "/var/lib/bulkhead/dedicated_user"
+DEBIANS = ["debian12", "debian13"]
+FILES = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
 
 
-class Accounts(Machine):
-    """The test host `name`, made from the host image `image`, with the services of `testbed.rootless`."""
+class Host:
+    """A test host with the executables."""
 
-    def set_up(self):
-        """Make the host anew, with all services under the shared account."""
-        self.holds = None
+    def __init__(self, name, image):
+        self.name = name
         host.down(self.name)
-        pristine.up(self.name, self.image, work=rootless)
+        host.up(self.name, image)
+        host.put(self.name, BUILT / "dedicated_user", "/usr/local/bin/dedicated_user")
+        host.put(self.name, BUILT / "dedicated_user_info", "/usr/local/bin/dedicated_user_info")
+        host.put(self.name, FAULTS, "/usr/local/bin/dedicated_user.faults")
 
-    def wait_healthy(self, **accounts):
-        """Wait until all services answer; `accounts` are those of services that have one of their own."""
-        rootless.wait_healthy(self.name, accounts)
+    def run(self, *argv, **kwargs):
+        return host.exec_(self.name, *argv, **kwargs)
 
-    # Accounts
+    def sh(self, script, **kwargs):
+        """Standard output of a shell script that must succeed, stripped."""
+        return self.run("sh", "-eu", "-c", script, **kwargs).stdout.strip()
 
-    def add_account(self, name):
-        """A new account, with a range of its own, that lingers and has a directory for secrets."""
-        home = f"/var/lib/containers/{name}"
-        taken = len(self.read("/etc/subuid").splitlines())
-        uids, gids = 500_000 + taken * 65536, 9_000_000 + taken * 65536
-        self.sh(f"""
-            groupadd --system --gid {880 - taken} {name}
-            useradd --system --gid {name} --home-dir {home} --shell /usr/sbin/nologin {name}
-            usermod --add-subuids {uids}-{uids + 65535} --add-subgids {gids}-{gids + 65535} {name}
-            install -d -m 0700 -o {name} -g {name} {home}
-            echo 'd /run/secrets-{name} 0750 root {name} -' >/etc/tmpfiles.d/secrets-{name}.conf
-            systemd-tmpfiles --create /etc/tmpfiles.d/secrets-{name}.conf
-            loginctl enable-linger {name}
-            until as {name} systemctl --user is-system-running --wait; do sleep 0.1; done""")
+    def read(self, path):
+        done = self.run("cat", path, check=False)
+        return done.stdout if done.returncode == 0 else None
 
-    def as_(self, account, *argv, **kwargs):
-        """Run a command as an account."""
-        return self.run("as", account, *argv, **kwargs)
+    def write(self, path, text):
+        self.run("install", "-D", "-m", "0644", "/dev/stdin", path, input=text)
+
+    def module(self, check_mode=False, fault=None, **options):
+        """What dedicated_user says; None where it was killed."""
+        options |= {"_ansible_check_mode": check_mode, "_ansible_diff": True}
+        command = ["env", f"BULKHEAD_FAULT={fault}", "dedicated_user.faults"] if fault else ["dedicated_user"]
+        done = self.run(*command, input=json.dumps(options), check=False)
+        assert done.stdout or fault and done.returncode == 137, done
+        return json.loads(done.stdout) if done.stdout else None
+
+    def make(self, **options):
+        """An account, made by a run that has to succeed."""
+        result = self.module(**options)
+        assert not result.get("failed"), result["msg"]
+        return result
+
+    def refused(self, **options):
+        """Why a run was refused; it has left no trace, and neither has it in check mode."""
+        before = self.traces()
+        said = [self.module(check_mode=check, **options) for check in (True, False)]
+        assert all(one.get("failed") for one in said), said
+        assert said[0]["msg"] == said[1]["msg"]
+        assert self.traces() == before
+        return said[1]
+
+    def info(self, **options):
+        """What accounts use, by name."""
+        result = json.loads(self.run("dedicated_user_info", input=json.dumps(options)).stdout)
+        assert not result.get("failed") and not result["changed"], result
+        return {account["name"]: account for account in result["accounts"]}
 
     def podman(self, account, *argv, **kwargs):
-        return self.as_(account, "podman", *argv, **kwargs).stdout.strip()
+        """Podman as the account, as its services run it."""
+        environment = ["env", f"HOME={account['home']}", f"XDG_RUNTIME_DIR={account['runtime_dir']}"]
+        command = ["runuser", "-u", account["name"], "--", *environment, "podman", *argv]
+        # runuser(1) would take the account's own directory for one that it cannot read.
+        return self.run("env", "-C", "/", *command, **kwargs).stdout.strip()
 
-    def can_read(self, account, path):
-        return self.run("runuser", "-u", account, "--", "head", "-c1", path, check=False).returncode == 0
+    def traces(self):
+        """Whatever an account leaves a trace in. A file that is missing counts as an empty one, as usermod makes it."""
+        files = {path: self.sh(f"grep -v '^$' {path} || true") for path in FILES}
+        listed = "find /etc/tmpfiles.d /var/lib/systemd/linger /run/user /var/lib/containers -maxdepth 1 " \
+                 "! -name storage -printf '%p %m %U:%G\\n' 2>/dev/null | sort"
+        secrets = "find /run -maxdepth 1 -name 'secrets*' -printf '%p %m %U:%G\\n' | sort"
+        running = "ps -eo user:32,args | grep -E '^(web|[0-9]+) ' || true"
+        return files | {"listed": self.sh(listed), "secrets": self.sh(secrets), "running": self.sh(running),
+                        "open": self.sh(f"ls {STATE}/in-progress 2>/dev/null || true")}
 
-    # Services
 
-    def rows(self, account=SHARED):
-        return int(rootless.query(self.name, "SELECT COUNT(*) FROM item", account))
+def in_turn(cases):
+    """Cases for `parametrize` with `account_host` indirect and first: each on one of the Debians."""
+    return [pytest.param(DEBIANS[number % 2], *values, id=f"{DEBIANS[number % 2]}-{name}")
+            for number, (name, *values) in enumerate(cases)]
 
-    def data(self, service, account=SHARED):
-        """Where the data of a service lies."""
-        service = rootless.SERVICES[service]
-        return service.directory or rootless.volume_data(service.volume, account)
 
-    def owned_inside(self, service, account=SHARED):
-        """The manifest of a service's data with the ids that its container sees; ValueError where it sees `nobody`."""
-        pid = self.podman(account, "inspect", "-f", "{{.State.Pid}}", service)
-        # As root of the host reads them: inside, outside, count.
-        maps = [[(outside, inside, count) for inside, outside, count in
-                 (map(int, line.split()) for line in self.read(f"/proc/{pid}/{side}_map").splitlines())]
-                for side in ("uid", "gid")]
-        return manifest.translate_by(self.manifest(self.data(service, account)), *maps)
+def hosts(what):
+    """A fixture of hosts for `what`, one for each Debian, gone with the module that uses it."""
+    @pytest.fixture(scope="module", params=DEBIANS)
+    def account_host(request):
+        for executable in (BUILT / "dedicated_user", FAULTS):
+            assert executable.exists(), f"there is no {executable}: make build faults"
+        made = Host(f"{PREFIX}-{what}-{request.param}", request.param)
+        yield made
+        host.down(made.name)
 
-    def log(self, account, since="@0"):
-        """What units and containers of an account have said."""
-        return self.said("journalctl", "-o", "cat", f"--since={since}", f"_UID={self.said('id', '-u', account)}")
+    return account_host
 
-    def permission_errors(self, account, since="@0"):
-        words = ("permission denied", "operation not permitted", "eacces")
-        return [line for line in self.log(account, since).splitlines() if any(word in line.lower() for word in words)]
+
+def load_busybox(machine, account):
+    """Gives the account the image localhost/busybox."""
+    images.build_workloads()
+    with tempfile.NamedTemporaryFile() as archive:
+        engine.docker("save", "-o", archive.name, "bulkhead/busybox")
+        host.put(machine.name, archive.name, "/run/busybox.tar")
+    machine.podman(account, "load", "-i", "/run/busybox.tar")
+    machine.podman(account, "tag", "bulkhead/busybox", "localhost/busybox")
+
+
+def play(machine, *arguments, playbook=None, tasks=None):
+    """Runs a playbook of the collection, or these tasks, on the host over SSH by a user who has to become root."""
+    with tempfile.TemporaryDirectory() as scratch:
+        inventory = Path(scratch) / "hosts.json"
+        known = json.loads(host.inventory())["all"]["hosts"][machine.name] | {"ansible_user": "admin"}
+        inventory.write_text(json.dumps({"all": {"hosts": {machine.name: known}}}))
+        if tasks is not None:
+            playbook = Path(scratch) / "play.yml"
+            playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "become": True, "tasks": tasks}]))
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        environment |= {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8", "ANSIBLE_SSH_ARGS": "-o ControlMaster=no"}
+        command = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, playbook, *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout
+        return done.stdout

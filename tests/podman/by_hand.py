@@ -9,12 +9,12 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
 
-from accounts import Accounts  # noqa: E402
+from services import Services  # noqa: E402
 from testbed import host, rootless  # noqa: E402
 
 
 def main(name, account, service):
-    inside = Accounts(name, host.image_of(name)).owned_inside(service, account)
+    inside = Services(name, host.image_of(name)).owned_inside(service, account)
     grows = rootless.SERVICES[service].grows
     print(json.dumps({path: entry for path, entry in inside.items() if path not in grows}, sort_keys=True))
 

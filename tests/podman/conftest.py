@@ -5,21 +5,28 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-pytest.register_assert_rewrite("accounts", "machine")
+pytest.register_assert_rewrite("services")
 
-from accounts import EVERY, Accounts  # noqa: E402
+from services import EVERY, Services, as_it_is  # noqa: E402
 from testbed import host  # noqa: E402
+from testbed.turns import take_turns  # noqa: E402
 
 MACHINES = {}
+# Of these each Debian has its part of the cases in the short run.
+IN_TURN = ("test_refusals",)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: takes hours; only with -m soak")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    take_turns(items, *(host.id for host in EVERY), IN_TURN)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -29,7 +36,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByHost(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return next(host.id for host in EVERY if host.id in nodeid)
+            return next((host.id for host in EVERY if host.id in nodeid), "none")
 
     return ByHost(config, log)
 
@@ -52,7 +59,7 @@ def pytest_sessionfinish():
 def machine(request):
     """The host, whatever it holds."""
     name, image = request.param
-    return MACHINES.setdefault(name, Accounts(name, image))
+    return MACHINES.setdefault(name, Services(name, image))
 
 
 @pytest.fixture
@@ -69,3 +76,9 @@ def fresh(shared):
     """As `shared`, for a test that changes it."""
     shared.holds = None
     return shared
+
+
+@pytest.fixture
+def before(shared, request):
+    """What a move of the module's `SERVICE` may not leave changed where it does not come to its end."""
+    return as_it_is(shared, request.module.SERVICE)

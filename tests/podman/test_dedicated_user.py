@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from account_hosts import FILES, hosts, in_turn, load_busybox, play
+from accounts import FILES, hosts, in_turn, load_busybox, play
 from testbed import host
 
 account_host = hosts("accounts")

@@ -1,6 +1,6 @@
 """The way that guides know, `chown -R new:new`, beside ours."""
 
-from accounts import SHARED
+from services import SHARED
 
 
 def test_a_flat_chown_keeps_the_database_from_starting(fresh):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts import SHARED
+from services import SHARED
 from testbed import host, rootless
 
 # What the host names the owner of a file by what the container names it.

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from account_hosts import REPOSITORY, hosts, load_busybox, play
+from accounts import REPOSITORY, hosts, load_busybox, play
 
 account_host = hosts("usage")
 

@@ -68,7 +68,7 @@ def fill(name):
     load_images(name)
     for service in SERVICES.values():
         if service.directory:
-            host.exec_(name, "install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, service.directory)
+            host.exec_(name, "install", "-d", "-m", "0700", "-o", ACCOUNT, "-g", ACCOUNT, service.directory)
     as_account(name, ACCOUNT, f"{THERE}/store.sh")
     # Only the host's root may set it.
     shell(name, f"setfattr -h -n trusted.note -v link {volume_data('localapp-data')}/owners/dir-5/dangling")

@@ -18,7 +18,7 @@ unit() {
 unit shopdb --env-file /run/secrets-container-db/shopdb.env -v /var/lib/shopdb:/var/lib/mysql \
     -p 127.0.0.1:3306:3306 registry.example.test/shop/db:1
 unit webpage -v /var/lib/webpage:/www -v /etc/webpage/httpd.conf:/etc/httpd.conf:ro -p 127.0.0.1:8091:80 \
-    --health-cmd 'wget -q -O /dev/null http://127.0.0.1/' --health-interval 2s \
+    --health-cmd 'wget -q -O /dev/null http://127.0.0.1/' --health-interval 5s \
     registry.example.test/web:1 serve 80 /www /www/log
 unit localapp --env-file /run/secrets-container-db/localapp.env --secret localapp-token --network localapp \
     -v localapp-data:/data -p 127.0.0.1:8092:80 localhost/localapp:1
