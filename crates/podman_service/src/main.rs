@@ -108,6 +108,9 @@ fn outcome(
     invocation: &mut Invocation,
 ) -> Result<Outcome> {
     let observed = observe::observe(args)?;
+    if let Some(refusal) = observed.is_of_others() {
+        return Err(refused(&[refusal]));
+    }
     let plan = match args.state {
         State::Moved => plan::plan(args, &observed).map_err(|refusals| refused(&refusals))?,
         State::Returned => plan::back(&args.name, &observed),

@@ -19,6 +19,14 @@ pub struct Record {
     pub steps: Vec<Step>,
 }
 
+impl Record {
+    /// The accounts before and after the move.
+    pub fn accounts(&self) -> Option<(&str, &str)> {
+        let step = self.steps.first()?;
+        Some((&step.from.name, &step.to.name))
+    }
+}
+
 /// Where the move of a service is recorded.
 pub fn place(name: &str) -> PathBuf {
     Path::new(STATE).join("moved").join(format!("{name}.json"))

@@ -309,6 +309,18 @@ fn without_a_record_there_is_no_way_back_and_nothing_to_do() {
 }
 
 #[test]
+fn a_move_is_taken_back_between_the_accounts_that_it_was_made_between() {
+    let mut observed = observed();
+    assert_eq!(observed.is_of_others(), None);
+    let steps = planned(&observed).steps;
+    observed.record = Some(crate::record::Record { at: 0, steps });
+    assert_eq!(observed.is_of_others(), None);
+    observed.to.account.name = "third".to_owned();
+    let refusal = observed.is_of_others().unwrap();
+    assert!(refusal.contains("return it by these names"), "{refusal}");
+}
+
+#[test]
 fn a_service_that_is_moved_needs_nothing() {
     let mut observed = observed();
     observed.record = Some(crate::record::Record {
