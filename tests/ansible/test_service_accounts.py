@@ -16,6 +16,7 @@ from services import Services, table
 
 SHIPPED = yaml.safe_load((REPOSITORY / 'roles/service_accounts/defaults/main.yml').read_text())
 SPECS = yaml.safe_load((REPOSITORY / 'roles/podman_service/meta/argument_specs.yml').read_text())['argument_specs']
+OPTIONS = {name.removeprefix('podman_service_') for name in SPECS['main']['options']}
 # What is the role's own.
 OURS = {'account', 'secrets', 'validate_certs', 'evidence_dir'}
 CLOSED = 'https://127.0.0.1:1/'
@@ -57,7 +58,7 @@ def test_every_variable_reaches_the_module_as_the_option_of_its_name(host, contr
               'secrets_to': '/run/new', 'keep_secrets': 'false', 'images': 'pull', 'unmapped': 'keep', 'ports': [5],
               'urls': ['http://127.0.0.1/'], 'validate_certs': False, 'health': False, 'check_log': False, 'timeout': 9,
               'evidence_dir': str(host.evidence)}
-    assert values.keys() == {name.removeprefix('podman_service_') for name in SPECS['main']['options']}
+    assert values.keys() == OPTIONS
     run = controller.play({
         'ansible.builtin.include_role': {'name': 'bulkhead.hosts.podman_service'},
         'vars': {f'podman_service_{name}': value for name, value in values.items()},
@@ -67,12 +68,19 @@ def test_every_variable_reaches_the_module_as_the_option_of_its_name(host, contr
     assert asked(host, 'dedicated_user') == [{'name': 'own', 'secrets_dir': '/run/new'}], run.output
 
 
-def test_what_is_unset_follows_from_the_names(host):
+def test_what_is_unset_follows_from_the_names(host, controller):
     host.define('db')
-    assert host.play('dedicated_users').returncode == 0
+    controller.play({
+        'ansible.builtin.include_role': {'name': 'bulkhead.hosts.podman_service'},
+        'vars': {'podman_service_name': 'db', 'podman_service_from': 'shared',
+                 'podman_service_evidence_dir': str(host.evidence)},
+    })
     [given] = asked(host, 'podman_service')
     assert (given['to'], given['units']) == ('db', ['db'])
     assert (given['secrets_from'], given['secrets_to']) == ('/run/secrets-shared', '/run/secrets-db')
+    defaults = yaml.safe_load((REPOSITORY / 'roles/podman_service/defaults/main.yml').read_text())
+    documented = {f'podman_service_{name}' for name in OPTIONS} - {'podman_service_name', 'podman_service_from'}
+    assert defaults.keys() == documented
 
 
 def test_services_are_moved_one_after_the_other_with_evidence(host, https):

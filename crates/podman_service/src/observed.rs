@@ -65,7 +65,10 @@ impl Observed {
     /// Why these are not the accounts of the move that was made.
     pub fn is_of_others(&self) -> Option<String> {
         let (from, to) = self.record.as_ref()?.accounts()?;
-        let asked = (self.from.account.name.as_str(), self.to.account.name.as_str());
+        let asked = (
+            self.from.account.name.as_str(),
+            self.to.account.name.as_str(),
+        );
         (asked != (from, to))
             .then(|| format!("it was moved from {from} to {to}; return it by these names first"))
     }
