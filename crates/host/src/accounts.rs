@@ -34,8 +34,14 @@ impl Account {
     /// What `XDG_RUNTIME_DIR` is in its sessions, pam_systemd(8).
     #[must_use]
     pub fn runtime_directory(&self) -> PathBuf {
-        format!("/run/user/{}", self.uid).into()
+        runtime_directory(self.uid)
     }
+}
+
+/// What `XDG_RUNTIME_DIR` is in the sessions of the account with this uid, pam_systemd(8).
+#[must_use]
+pub fn runtime_directory(uid: u32) -> PathBuf {
+    format!("/run/user/{uid}").into()
 }
 
 /// Which of the two subordinate id files.
