@@ -178,7 +178,8 @@ def test_a_step_that_fails_takes_all_back(bare, point):
     assert bare.traces() == before
 
 
-@each_in_turn("point", cases=["begun", "started:linger", "applied:linger", "done:linger", "applied:remove", "committed"])
+@each_in_turn("point", cases=["begun", "started:linger", "applied:linger", "done:linger", "applied:remove",
+                              "committed"])
 def test_a_killed_removal_leaves_the_account_whole_or_gone(bare, web, point):
     with_account = bare.traces()
     assert bare.module(fault=f"kill@{point}", name="web", state="absent", remove_home=True) is None
