@@ -1,6 +1,7 @@
 //! What is to be done. Pure: decides on what observe gathered, and touches nothing.
 
 mod absent;
+mod ids;
 mod present;
 mod refuse;
 

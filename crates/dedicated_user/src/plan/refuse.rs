@@ -96,21 +96,19 @@ pub fn closed<'o>(closed: impl Iterator<Item = &'o (PathBuf, Entry)>) -> Refusal
 
 /// With what they should be called.
 fn names(args: &Args) -> Refusals {
-    let mut found = vec![];
-    for (option, name) in [("name", args.name.as_str()), ("group", args.group())] {
-        if name::is_legal(name) || option == "group" && args.group.is_none() {
-            continue;
-        }
-        let advice = match name::proposal(name) {
-            Some(proposal) => format!("call it {proposal}"),
-            None => "choose another".to_owned(),
-        };
-        found.push(format!(
-            "{option} \"{name}\" is not a name that every program takes (at most 31 of a-z, 0-9, _ and -, a letter \
-             first); {advice}"
-        ));
-    }
-    found
+    let illegal = args.names().filter(|(_, name)| !name::is_legal(name));
+    illegal
+        .map(|(option, name)| {
+            let advice = match name::proposal(name) {
+                Some(proposal) => format!("call it {proposal}"),
+                None => "choose another".to_owned(),
+            };
+            format!(
+                "{option} \"{name}\" is not a name that every program takes (at most 31 of a-z, 0-9, _ and -, a \
+                 letter first); {advice}"
+            )
+        })
+        .collect()
 }
 
 fn missing_groups(args: &Args, observed: &Observed) -> Option<String> {
