@@ -5,7 +5,8 @@ SHELL := /bin/bash
 MACHINE := $(shell uname -m)
 ARCH := $(MACHINE)
 TRIPLE := $(ARCH)-unknown-linux-gnu
-MODULES := dedicated_user dedicated_user_info userns_remap userns_remap_info vm_snapshot vm_snapshot_info volume_rechown
+MODULES := dedicated_user dedicated_user_info podman_service userns_remap userns_remap_info vm_snapshot \
+	vm_snapshot_info volume_rechown
 PREPARE := tests/tools/prepare
 PYTHON := .venv/bin/python
 
@@ -32,8 +33,8 @@ build: ## the executables, static, in plugins/module_bin
 	@install -D -t plugins/module_bin/$(ARCH) $(MODULES:%=$(OUT)/release/%)
 
 faults: ## modules that can be killed or paused at a named step, for the tests
-	cargo build --target $(TRIPLE) -p dedicated_user -p userns_remap -p vm_snapshot --features faults
-	@install -D -t build/faults $(OUT)/debug/dedicated_user $(OUT)/debug/userns_remap $(OUT)/debug/vm_snapshot
+	cargo build --target $(TRIPLE) -p dedicated_user -p podman_service -p userns_remap -p vm_snapshot --features faults
+	@install -D -t build/faults $(foreach module,dedicated_user podman_service userns_remap vm_snapshot,$(OUT)/debug/$(module))
 
 demo: ## a live host converted and converted back, before your eyes
 	@$(PREPARE) demo

@@ -4,8 +4,10 @@ import argparse
 import json
 import sys
 
-from . import clean, engine, host, images, manifest, pristine, workload
+from . import clean, engine, host, images, manifest, pristine, rootless, workload
 from .base import CACHE, Failure
+
+WORKLOADS = {"docker": workload, "rootless": rootless}
 
 
 def main():
@@ -35,7 +37,8 @@ def parser():
     verbs = part.add_subparsers(required=True, metavar="VERB")
     up = verb(verbs, "up", host_up, "make or start a host", named=True)
     up.add_argument("--image", choices=sorted(images.HOSTS), default="debian12")
-    up.add_argument("--workload", action="store_true", help="with its workload running (a quick copy)")
+    up.add_argument("--workload", choices=WORKLOADS, nargs="?", const="docker",
+                    help="with its workload running (a quick copy): Docker's, or services of rootless Podman")
     verb(verbs, "reset", lambda args: pristine.reset(args.name), "make it anew, its workload running", named=True)
     verb(verbs, "reboot", lambda args: host.reboot(args.name), "orderly", named=True)
     verb(verbs, "crash", lambda args: host.crash(args.name), "a power cut", named=True)
@@ -75,7 +78,7 @@ def verb(verbs, name, do, text=None, named=False):
 
 def host_up(args):
     if args.workload:
-        pristine.up(args.name, args.image)
+        pristine.up(args.name, args.image, work=WORKLOADS[args.workload])
     else:
         host.up(args.name, args.image)
 

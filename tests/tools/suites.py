@@ -70,8 +70,10 @@ SUITES = {
     "molecule-default": Suite(["molecule", "test"], whole),
     "molecule-debian12": Suite(["molecule", "test", "--scenario-name", "debian12"], whole),
     "molecule-vm_snapshot": Suite(["molecule", "test", "--scenario-name", "vm_snapshot"], whole),
+    "molecule-dedicated_users": Suite(["molecule", "test", "--scenario-name", "dedicated_users"], whole),
     "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=60),
     "vm": pytest("tests/vm", "-n", "2", minutes=40),
+    "podman": pytest("tests/podman", "-n", "2", minutes=20),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
 # What a short run only samples.
@@ -79,6 +81,7 @@ MORE = ["BULKHEAD_KILLS=300", "BULKHEAD_SWAPPED_SHIFTS=10000", "PROPTEST_CASES=2
 ON_DEMAND = {
     "soak": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, "-m", "soak", minutes=600),
     "soak-vm": pytest("tests/vm", "-n", "2", "-m", "soak", minutes=300),
+    "soak-podman": pytest("tests/podman", "-n", "2", "-m", "soak", minutes=300),
     "torture": Suite(["env", *MORE, "cargo", "test", "-p", "rechown", "--no-fail-fast"], RUST_TESTS, minutes=60),
     "soak-shift": pytest("tests/shift", "-k", "very_many", minutes=60, environment={"BULKHEAD_WIDE": "1000000"}),
 }
