@@ -293,6 +293,7 @@ def test_on_a_stand_in_for_nixos_nothing_is_changed_and_the_lines_are_told(bare)
                  '"d /run/secrets-web 0750 root web -"'):
         assert line in lines, lines
     assert "autoSubUidGidRange = true;" in bare.refused(name="web")["nix"]
+    assert "call it sillytavern" in bare.refused(name="Silly Tavern")["msg"]
     if not shutil.which("nix-instantiate"):
         pytest.skip("needs nix-instantiate, of Debian's nix-bin, to read the lines")
     read = subprocess.run(["nix-instantiate", "--eval", "--strict", "--json", "-E", f"{{ {lines} }}"],

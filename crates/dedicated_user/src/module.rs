@@ -103,6 +103,10 @@ fn decide(args: &Args, observed: &Observed, warnings: &mut Warnings) -> Result<P
 
 /// What NixOS has declared, where that is all that is wished.
 fn declared(args: &Args, observed: &Observed) -> Result<Plan, Failure> {
+    let names = plan::names(args);
+    if !names.is_empty() {
+        return Err(refused(args, observed, &names));
+    }
     let Some(missing) = nixos::missing(args, observed) else {
         return Ok(Plan {
             steps: vec![],

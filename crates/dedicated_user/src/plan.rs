@@ -7,6 +7,7 @@ mod refuse;
 
 pub use absent::{absent, private_group};
 pub use present::present;
+pub use refuse::names;
 
 use crate::{observed::Shape, step::Step};
 
