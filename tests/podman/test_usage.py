@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from accounts import REPOSITORY, hosts, load_busybox, play
+from users import REPOSITORY, hosts, load_busybox, play
 
 account_host = hosts("usage")
 
@@ -15,9 +15,11 @@ def web(account_host):
     account = account_host.make(name="web")
     load_busybox(account_host, account)
     busy = "while :; do :; done"
-    account_host.podman(account, "run", "-d", "--name", "busy", "--network", "none", "localhost/busybox", "sh", "-c", busy)
-    account_host.sh("install -d -o web /srv/web; head -c 5000000 /dev/urandom >/srv/web/data; ln /srv/web/data /srv/web/same")
-    account_host.sh(f"head -c 3000000 /dev/urandom >{account['home']}/big; ln {account['home']}/big {account['home']}/again")
+    run = ("run", "-d", "--name", "busy", "--network", "none")
+    account_host.podman(account, *run, "localhost/busybox", "sh", "-c", busy)
+    account_host.sh("install -d -o web /srv/web")
+    for directory in ("/srv/web", account["home"]):
+        account_host.sh(f"cd {directory}; head -c 5000000 /dev/urandom >data; ln data same")
     return account
 
 
@@ -31,9 +33,9 @@ def test_disk_is_what_du_says_and_counts_nothing_twice(account_host, web):
     home, store = web["home"], f"{web['home']}/.local/share/containers/storage"
     # The kernel counts a file's blocks once it has written it out.
     account_host.sh("sync")
-    usage = account_host.info(directories={"web": ["/srv/web", f"{home}/.local"]})["web"]["usage"]
+    usage = account_host.usage(directories={"web": ["/srv/web", f"{home}/.local"]})["web"]["usage"]
     assert usage["home"] == du(account_host, home) > usage["storage"] == du(account_host, store) > 1 << 20
-    assert usage["data"] == {"/srv/web": du(account_host, "/srv/web"), f"{home}/.local": du(account_host, f"{home}/.local")}
+    assert usage["data"] == {path: du(account_host, path) for path in ("/srv/web", f"{home}/.local")}
     assert usage["disk"] == du(account_host, home, "/srv/web")
 
 
@@ -42,7 +44,7 @@ def test_work_is_what_the_kernel_says(account_host, web):
         text = account_host.read(f"/sys/fs/cgroup/user.slice/user-{web['uid']}.slice/cpu.stat")
         return int(text.split()[1]) / 1e6
 
-    before, usage, after = cpu(), account_host.info(names=["web"])["web"]["usage"], cpu()
+    before, usage, after = cpu(), account_host.usage(names=["web"])["web"]["usage"], cpu()
     assert 0 < before <= usage["cpu"] <= after
     running = account_host.sh("ps -eo cgroup:256 | grep -c 'user-%s.slice' || true" % web["uid"])
     assert usage["processes"] == int(running) > 3
@@ -51,16 +53,16 @@ def test_work_is_what_the_kernel_says(account_host, web):
 
 
 def test_a_unit_of_the_host_that_runs_as_the_account_counts(account_host, web):
-    before = account_host.info(names=["web"])["web"]["usage"]["processes"]
+    before = account_host.usage(names=["web"])["web"]["usage"]["processes"]
     account_host.sh("systemd-run --unit=of-web --uid=web sleep 300")
-    assert account_host.info(names=["web"])["web"]["usage"]["processes"] == before + 1
+    assert account_host.usage(names=["web"])["web"]["usage"]["processes"] == before + 1
     account_host.sh("systemctl stop of-web")
 
 
 def test_every_account_with_a_range_or_a_store_is_told(account_host, web):
     account_host.sh("useradd --system --create-home stored; useradd --system plain; "
                     "install -d -o stored /home/stored/.local/share/containers/storage")
-    found = account_host.info()
+    found = account_host.usage()
     assert list(found) == ["admin", "stored", "web"]
     assert found["web"]["subuid"] == web["subuid"] and found["web"]["linger"] and not found["stored"]["linger"]
     assert found["stored"]["subuid"] == [] and found["stored"]["runtime_dir"] is None

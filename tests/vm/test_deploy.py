@@ -3,14 +3,19 @@
 import pytest
 
 from deploying import BLANK_IMAGE, CLOUD_IMAGE, Deployment
-from hypervisor import IMAGES, LIBVIRT_9
+from hypervisor import IMAGES, LIBVIRT_9, LIBVIRT_11
 from testbed.base import Failure, wait_for
 
-pytestmark = pytest.mark.parametrize("hypervisor", [LIBVIRT_9], indirect=True, scope="session")
+pytestmark = pytest.mark.parametrize("hypervisor", [
+    LIBVIRT_9, pytest.param(*LIBVIRT_11.values, id=LIBVIRT_11.id, marks=pytest.mark.soak),
+], indirect=True, scope="session")
 
 ADDRESS = "192.168.122.20"
 STATIC = {"address": f"{ADDRESS}/24", "gateway": "192.168.122.1"}
 DERP = {"base_image": CLOUD_IMAGE, **STATIC}
+TWIN_ADDRESS = "192.168.122.21"
+TWIN = {**STATIC, "address": f"{TWIN_ADDRESS}/24"}
+IDENTITY = ["/etc/hostname", "/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"]
 # Starts, but holds nothing that could boot, so nobody waits for it.
 EMPTY = {"base_image": BLANK_IMAGE, "disk_size": 1, "memory": 64, "network": "none"}
 STRANGER = "<domain type='qemu'><name>stranger</name><memory unit='MiB'>64</memory><os><type>hvm</type></os></domain>"
@@ -71,29 +76,40 @@ def test_derp_is_deployed_broken_brought_back_cloned_and_removed(deployment):
     wait_for("derp answering again", lambda: deployment.answers(ADDRESS), 180)
     assert deployment.ssh(ADDRESS, "sudo cat /root/note") == "before"
 
-    # What is written after the snapshot is not in the clone.
+    # What is written after the snapshot is not in a clone.
     deployment.ssh(ADDRESS, "echo after | sudo tee /root/note; sync")
-    identity = deployment.ssh(ADDRESS, "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /etc/hostname").split("\n")
-    assert deployment.deployed("derp-test", clone_of="derp", clone_snapshot="before") > 0
+    clone = {"clone_of": "derp", "clone_snapshot": "before"}
+    plays = deployment.play({"derp-test": clone, "derp-twin": {**clone, **TWIN, "network": "default"}})
+    for play in plays.values():
+        assert not play.failed and play.changed, play.output
+    assert deployment.ssh(ADDRESS, "hostname; sudo cat /root/note") == "derp\nafter"
+
+    assert deployment.ssh(TWIN_ADDRESS, "hostname; sudo cat /root/note") == "derp-twin\nbefore"
+    # Both are on one network, where nothing of theirs is the same.
+    deployment.ssh(TWIN_ADDRESS, f"timeout 10 bash -c '</dev/tcp/{ADDRESS}/22'")
+    identity, twin = [deployment.ssh(address, f"cat {' '.join(IDENTITY)} /sys/class/net/e*/address").split("\n")
+                      for address in (ADDRESS, TWIN_ADDRESS)]
+    assert len(set(identity + twin)) == 2 * len(identity)
+    assert f'"{twin[-1]}"' in xpath(deployment, "derp-twin", "/domain/devices/interface/mac")
+
     assert not xpath(deployment, "derp-test", "/domain/devices/interface")
-    assert deployment.ssh(ADDRESS, "sudo cat /root/note") == "after"
     # Its second boot is not waited for: it cannot be reached.
     console = "/var/log/libvirt/qemu/derp-test-console.log"
     wait_for("the clone booting", lambda: "derp-test login:" in deployment.hypervisor.read(console), 120)
     deployment.off("derp-test")
     assert deployment.holds("derp-test", "/root/note") == "before\n"
-    clone = [deployment.holds("derp-test", path).strip()
-             for path in ("/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub", "/etc/hostname")]
-    assert clone[2] == "derp-test" and len(clone[0]) == 32
-    assert not set(clone) & set(identity)
+    apart = [deployment.holds("derp-test", path).strip() for path in IDENTITY]
+    assert apart[0] == "derp-test" and len(apart[1]) == 32
+    assert not set(apart) & {*identity, *twin}
 
     assert "has snapshots (before)" in deployment.refused("derp", state="absent")
     assert deployment.deployed("derp", state="absent", remove_snapshots=True) > 0
     assert deployment.deployed("derp", state="absent") == 0
-    assert deployment.hypervisor.files() == {"derp-test.qcow2", "derp-test-seed.iso"}
+    assert deployment.hypervisor.files() == {
+        "derp-test.qcow2", "derp-test-seed.iso", "derp-twin.qcow2", "derp-twin-seed.iso"}
     with pytest.raises(Failure):
         deployment.ssh(ADDRESS, "true")
-    deployment.deployed("derp-test", state="absent")
+    deployment.play({"derp-test": {"state": "absent"}, "derp-twin": {"state": "absent"}})
     assert not deployment.hypervisor.files()
 
 
@@ -180,13 +196,31 @@ def test_a_clone_whose_system_has_no_cloud_init_is_taken_back(empty):
     assert "nothing of it is left" in said and "has no cloud-init" in said
 
 
+def taken_address(deployment, vm, source):
+    """The address that a VM has taken by DHCP, as libvirt knows it from that source."""
+    told = deployment.hypervisor.virsh("domifaddr", "--domain", vm, "--source", source)
+    return next(word for word in told.split() if "/" in word).split("/")[0]
+
+
+@pytest.mark.soak
+def test_a_clone_on_a_bridge(deployment):
+    """Of a VM that is off. libvirt's own network has a bridge, and a DHCP server on it."""
+    clone = {"clone_of": "derp", "bridge": "virbr0"}
+    deployment.deployed("derp", **DERP)
+    deployment.off("derp")
+    assert deployment.deployed("derp-test", **clone) > 0
+    address = taken_address(deployment, "derp-test", "arp")
+    assert address != ADDRESS and deployment.ssh(address, "hostname") == "derp-test"
+    assert deployment.deployed("derp-test", **clone) == 0
+    deployment.play({"derp": {"state": "absent"}, "derp-test": {"state": "absent"}})
+
+
 @pytest.mark.soak
 def test_an_address_by_dhcp_and_docker(deployment):
     """Minutes of package installation."""
     leased = {"base_image": CLOUD_IMAGE, "disk_size": 4, "memory": 1024, "timeout": 900}
     assert deployment.deployed("leased", **leased) > 0
-    told = deployment.hypervisor.virsh("domifaddr", "--domain", "leased")
-    address = next(word for word in told.split() if "/" in word).split("/")[0]
+    address = taken_address(deployment, "leased", "lease")
     assert deployment.ssh(address, "hostname") == "leased"
     deployment.bring_packages(address, "docker.io", "python3-apt")
     assert deployment.deployed("leased", **leased, docker=True) > 0

@@ -56,6 +56,9 @@ class ThisMachine(Hypervisor):
         self.scratch.cleanup()
 
     def run(self, *argv, **kwargs):
+        # Its number would be free for a process in the machine's own name spaces, where nothing may be done.
+        if self.init.poll() is not None:
+            raise Failure("the libvirt of this machine has ended")
         pids = f"/proc/{self.init.pid}/ns/pid_for_children"
         return run("nsenter", "--target", self.init.pid, "--mount", "--net", f"--pid={pids}", *argv,
                    errors="surrogateescape", cwd="/", env={"PATH": PATH, "LC_ALL": "C.UTF-8"}, **kwargs)

@@ -40,6 +40,12 @@ pub enum State {
 }
 
 impl Args {
+    /// The names that the user has given, and the options that have them.
+    pub fn names(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let group = self.group.as_deref().map(|group| ("group", group));
+        [("name", self.name.as_str())].into_iter().chain(group)
+    }
+
     /// The primary group of a new account.
     #[must_use]
     pub fn group(&self) -> &str {

@@ -103,6 +103,10 @@ fn decide(args: &Args, observed: &Observed, warnings: &mut Warnings) -> Result<P
 
 /// What NixOS has declared, where that is all that is wished.
 fn declared(args: &Args, observed: &Observed) -> Result<Plan, Failure> {
+    let names = plan::names(args);
+    if !names.is_empty() {
+        return Err(refused(args, observed, &names));
+    }
     let Some(missing) = nixos::missing(args, observed) else {
         return Ok(Plan {
             steps: vec![],
@@ -134,10 +138,9 @@ fn refused(args: &Args, observed: &Observed, refusals: &[String]) -> Failure {
         [one] => format!("refused, nothing was changed: {one}"),
         many => format!("refused, nothing was changed:\n- {}", many.join("\n- ")),
     };
-    let names = [args.name.as_str(), args.group()];
-    let names = names[..if args.group.is_some() { 2 } else { 1 }].iter();
-    let illegal = names.filter(|name| !name::is_legal(name));
-    let adjusted = illegal.filter_map(|name| Some(format!("{name} -> {}", name::proposal(name)?)));
+    let illegal = args.names().filter(|(_, name)| !name::is_legal(name));
+    let adjusted =
+        illegal.filter_map(|(_, name)| Some(format!("{name} -> {}", name::proposal(name)?)));
     let failure = Failure::new(text).returning("adjusted", adjusted.collect::<Vec<_>>());
     match &observed.remains {
         Some(remains) => failure.returning("searched", present::searched(remains)),

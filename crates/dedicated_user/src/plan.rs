@@ -1,11 +1,13 @@
 //! What is to be done. Pure: decides on what observe gathered, and touches nothing.
 
 mod absent;
+mod ids;
 mod present;
 mod refuse;
 
 pub use absent::{absent, private_group};
 pub use present::present;
+pub use refuse::names;
 
 use crate::{observed::Shape, step::Step};
 

@@ -2,10 +2,10 @@
 
 use crate::{observed::Shape, remains::Remains};
 use ansible_module::{Diff, Outcome};
-use host::accounts::Account;
+use host::accounts;
 use idmap::SubRange;
 use serde_json::{Value, json};
-use std::{fmt::Write, path::PathBuf};
+use std::fmt::Write;
 
 /// An account, as it is or will be.
 #[must_use]
@@ -20,7 +20,10 @@ pub fn account(outcome: Outcome, shape: &Shape) -> Outcome {
         .returning("groups", traits.groups.clone())
         .returning("comment", traits.comment.as_str())
         .returning("linger", shape.linger)
-        .returning("runtime_dir", runtime(shape.uid).to_string_lossy())
+        .returning(
+            "runtime_dir",
+            accounts::runtime_directory(shape.uid).to_string_lossy(),
+        )
         .returning("secrets_dir", json!(shape.secrets_dir))
         .returning("subuid", ranges(&shape.subuid))
         .returning("subgid", ranges(&shape.subgid))
@@ -80,15 +83,4 @@ fn text(shape: &Shape) -> String {
         let _ = writeln!(text, "{}", format!("{key}: {value}").trim_end());
     }
     text
-}
-
-fn runtime(uid: u32) -> PathBuf {
-    let account = Account {
-        name: String::new(),
-        uid,
-        gid: 0,
-        home: PathBuf::new(),
-        shell: PathBuf::new(),
-    };
-    account.runtime_directory()
 }

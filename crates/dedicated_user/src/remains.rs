@@ -11,7 +11,8 @@ use host::{
 use idmap::SubRange;
 use serde::Deserialize;
 use std::{
-    fs,
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -67,9 +68,7 @@ pub fn of(ids: &Ids<'_>, but: &[&Path], patience: Duration) -> Result<Remains> {
     let runtime = account.runtime_directory();
     let lock = podman_lock(account.uid);
     let but: Vec<_> = but.iter().copied().chain([&*runtime, &*lock]).collect();
-    let passes = |metadata: &fs::Metadata| {
-        search::belongs(metadata, |uid| ids.has_uid(uid), |gid| ids.has_gid(gid))
-    };
+    let passes = |found: &Metadata| ids.has_uid(found.uid()) || ids.has_gid(found.gid());
     Ok(Remains {
         processes: running.map(ToString::to_string).collect(),
         units: units(account)?,

@@ -5,7 +5,6 @@ use host::mounts::{self, Mount};
 use std::{
     collections::{BTreeSet, HashSet},
     fs::{self, Metadata},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -149,11 +148,6 @@ fn local(mounts: &[Mount], kinds: &BTreeSet<String>) -> Vec<PathBuf> {
     };
     let wanted = (0..candidates.len()).filter(|at| !is_part(*at));
     wanted.map(|at| candidates[at].point.clone()).collect()
-}
-
-/// Whether it belongs to one of the uids, or to one of the gids.
-pub fn belongs(metadata: &Metadata, uid: impl Fn(u32) -> bool, gid: impl Fn(u32) -> bool) -> bool {
-    uid(metadata.uid()) || gid(metadata.gid())
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Account {
     /// What `XDG_RUNTIME_DIR` is in its sessions, pam_systemd(8).
     #[must_use]
     pub fn runtime_directory(&self) -> PathBuf {
-        format!("/run/user/{}", self.uid).into()
+        runtime_directory(self.uid)
     }
 
     /// Runs `act` with the account's rights on files, and none of root's: where it may write, whatever names and links
@@ -61,6 +61,12 @@ impl Account {
         });
         done.unwrap_or_else(|_| bail!("a change made as {} ended badly", self.name))
     }
+}
+
+/// What `XDG_RUNTIME_DIR` is in the sessions of the account with this uid, pam_systemd(8).
+#[must_use]
+pub fn runtime_directory(uid: u32) -> PathBuf {
+    format!("/run/user/{uid}").into()
 }
 
 /// Which of the two subordinate id files.

@@ -22,6 +22,7 @@ pub fn lingers(name: &str) -> bool {
 /// # Errors
 /// With loginctl's words, or the user manager's where it does not come up.
 pub fn enable_linger(account: &Account) -> Result<()> {
+    wait_for_predecessor(account)?;
     run(["loginctl", "enable-linger", &account.name]).stdout()?;
     let unit = manager(account.uid);
     systemd::start(&[&unit], PATIENCE)
@@ -53,19 +54,33 @@ pub fn disable_linger(name: &str, uid: u32) -> Result<()> {
 
 /// Whether there is a session, beside the one by which the user manager itself counts from systemd 256 on.
 fn is_logged_in(uid: u32) -> Result<bool> {
-    let show = |what, id: &str, property: &str| {
-        let property = format!("--property={property}");
-        run(["loginctl", what, &property, "--value", id]).finish()
-    };
-    // Of an account without user manager and session it knows nothing, and fails.
-    let sessions = show("show-user", &uid.to_string(), "Sessions")?;
-    for session in sessions.stdout.split_whitespace() {
+    for session in show("show-user", &uid.to_string(), "Sessions")?.split_whitespace() {
         let class = show("show-session", session, "Class")?;
-        if class.status.success() && !class.stdout.starts_with("manager") {
+        if !class.is_empty() && !class.starts_with("manager") {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// logind remembers an account by its uid for seconds after it is gone (`UserStopDelaySec`, logind.conf(5)), and would
+/// then end the user manager of another one that has the uid.
+fn wait_for_predecessor(account: &Account) -> Result<()> {
+    until(
+        PATIENCE,
+        "logind still knows another account by that uid",
+        || {
+            let name = show("show-user", &account.uid.to_string(), "Name")?;
+            Ok((name.is_empty() || name.trim() == account.name).then_some(()))
+        },
+    )
+}
+
+/// A property of a user or a session; empty for one that logind does not know.
+fn show(what: &str, id: &str, property: &str) -> Result<String> {
+    let property = format!("--property={property}");
+    let told = run(["loginctl", what, &property, "--value", id]).finish()?;
+    Ok(told.stdout)
 }
 
 /// Waits until no process has one of these ids.

@@ -87,7 +87,7 @@ fn refusals(args: &Args, observed: &Observed) -> Refusals {
     let Some(account) = &observed.account else {
         return found;
     };
-    found.extend(refuse::system_account(observed));
+    found.extend(refuse::foreign_account(observed));
     found.extend(observed.remains.iter().flat_map(left));
     let secrets = &observed.secrets_files;
     if !secrets.is_empty() {

@@ -1,16 +1,17 @@
 //! An account that is to be there.
 
-use super::{Plan, Refusals, refuse};
+use super::{Plan, Refusals, ids::ids, refuse};
 use crate::{
     args::Args,
     observed::{Entry, Observed, Shape},
     step::{PASS, PRIVATE, SHARED, Secrets, Step, What},
 };
 use host::{
-    accounts::{Account, Traits},
+    accounts::{Kind, Traits},
     subids::Choice,
     tmpfiles,
 };
+use idmap::SubRange;
 use std::path::{Path, PathBuf};
 
 /// Membership of these is as good as being root: their members tell an engine that is root what to do.
@@ -30,20 +31,12 @@ pub fn present(args: &Args, observed: &Observed) -> Result<Plan, Refusals> {
     }
     refusals.extend(refuse::closed(closed(observed, uid, gid)));
     let traits = traits(args, observed, &home);
-    let chosen = choice(args, observed, uid, gid);
     let line = tmpfiles::directory(&args.secrets_dir(), &traits.group);
-    let (chosen, line) = match (chosen, line) {
-        (Ok(chosen), Ok(line)) if refusals.is_empty() => (chosen, line),
-        (chosen, line) => {
-            let errors = [chosen.err(), line.err()];
-            refusals.extend(
-                errors
-                    .into_iter()
-                    .flatten()
-                    .map(|error| format!("{error:#}")),
-            );
-            return Err(refusals);
-        }
+    let line = line.map_err(|error| refusals.push(format!("{error:#}")));
+    let chosen = choice(args, observed, uid, gid);
+    let chosen = chosen.map_err(|error| refusals.push(format!("{error:#}")));
+    let (Ok(line), Ok(chosen), true) = (line, chosen, refusals.is_empty()) else {
+        return Err(refusals);
     };
     let after = Shape {
         name: args.name.clone(),
@@ -52,139 +45,43 @@ pub fn present(args: &Args, observed: &Observed) -> Result<Plan, Refusals> {
         traits,
         linger: args.linger,
         secrets_dir: Some(args.secrets_dir()),
-        subuid: chosen.uids.clone(),
-        subgid: chosen.gids.clone(),
+        subuid: chosen.uids,
+        subgid: chosen.gids,
     };
-    let steps = [
-        account(observed, &after),
-        ranges(&chosen),
-        open(observed, &after),
-        home_step(args, observed, &after),
-        secrets(args, observed, &after, line),
-        (observed.linger != args.linger)
-            .then_some(What::Linger { on: args.linger })
-            .into_iter()
-            .collect(),
-    ];
     let step = |what| Step {
         name: args.name.clone(),
         uid,
         gid,
         what,
     };
+    let steps = steps(args, observed, &after, chosen.add, line);
     Ok(Plan {
-        steps: steps.into_iter().flatten().map(step).collect(),
+        steps: steps.into_iter().map(step).collect(),
         warnings: warnings(observed, &after),
         after: Some(after),
     })
 }
 
-/// The uid, and the gid of the primary group.
-fn ids(args: &Args, observed: &Observed) -> Result<(u32, u32), String> {
-    let number = |option: &str, wished: Option<i64>| match wished.map(u32::try_from) {
-        None => Ok(None),
-        // The last one stands for "no id" (chown(2)).
-        Some(Ok(id)) if id > 0 && id < u32::MAX => Ok(Some(id)),
-        _ => Err(format!("{option} has to lie between 1 and 4294967294")),
-    };
-    let (wished, wished_gid) = (number("uid", args.uid)?, number("gid", args.gid)?);
-    if let Some(account) = &observed.account {
-        return kept(args, observed, account, wished, wished_gid);
-    }
-    let group = observed.group(args.group());
-    let free = |id: u32| group.is_some() || !observed.groups.iter().any(|other| other.gid == id);
-    let uid = match wished {
-        Some(uid) => uid,
-        None => next_free(observed, free).ok_or_else(|| {
-            format!(
-                "no id from {} to {} is free (UID_MIN and so on in /etc/login.defs); give one as uid",
-                observed.ids.start(),
-                observed.ids.end()
-            )
-        })?,
-    };
-    if let Some(other) = observed.accounts.iter().find(|other| other.uid == uid) {
-        return Err(format!("uid {uid} is {}'s", other.name));
-    }
-    let gid = match group {
-        Some(group) => group.gid,
-        None => wished_gid.unwrap_or(uid),
-    };
-    if wished_gid.is_some_and(|wished| wished != gid) {
-        return Err(format!(
-            "the group {} has gid {gid}, not {}",
-            args.group(),
-            wished_gid.unwrap_or_default()
-        ));
-    }
-    match observed.groups.iter().find(|other| other.gid == gid) {
-        Some(other) if other.name != args.group() => Err(format!(
-            "gid {gid} is the group {}'s; give another as gid",
-            other.name
-        )),
-        _ => Ok((uid, gid)),
-    }
-}
-
-/// Those of an account that is there, which are not changed: its files would be nobody's.
-fn kept(
+/// In the order in which they need one another; the user manager comes last, for usermod changes no account whose
+/// processes run.
+fn steps(
     args: &Args,
     observed: &Observed,
-    account: &Account,
-    uid: Option<u32>,
-    gid: Option<u32>,
-) -> Result<(u32, u32), String> {
-    let name = &account.name;
-    if uid.is_some_and(|uid| uid != account.uid) {
-        return Err(format!(
-            "{name} is there with uid {}; its files would be nobody's with another: leave uid out",
-            account.uid
-        ));
+    after: &Shape,
+    add: Vec<(Kind, SubRange)>,
+    line: String,
+) -> Vec<What> {
+    let mut steps = account(observed, after);
+    if !add.is_empty() {
+        steps.push(What::Ranges { add });
     }
-    if args.home.as_ref().is_some_and(|home| *home != account.home) {
-        return Err(format!(
-            "{name} is there with the home {}; Podman's store cannot be moved: leave home out",
-            account.home.display()
-        ));
+    steps.extend(open(observed, after));
+    steps.extend(home_step(args, observed, after));
+    steps.extend(secrets(args, observed, after, line));
+    if observed.linger != args.linger {
+        steps.push(What::Linger { on: args.linger });
     }
-    let group = match &args.group {
-        None => account.gid,
-        Some(name) => match observed.group(name) {
-            Some(group) => group.gid,
-            None => return Err(format!("there is no group {name}; make it first")),
-        },
-    };
-    match gid {
-        Some(gid) if gid != group => Err(format!(
-            "{name} has the gid {group}, not {gid}; leave gid out"
-        )),
-        _ => Ok((account.uid, group)),
-    }
-}
-
-/// The id above all that are given away, as useradd(8) chooses it, else the lowest that is free. One that a line of
-/// /etc/subuid or /etc/subgid names would bring ranges with it.
-fn next_free(observed: &Observed, also: impl Fn(u32) -> bool) -> Option<u32> {
-    let entries = || {
-        observed
-            .subuid
-            .entries
-            .iter()
-            .chain(&observed.subgid.entries)
-    };
-    let is_free = |id: &u32| {
-        let owner = id.to_string();
-        also(*id)
-            && !observed.accounts.iter().any(|account| account.uid == *id)
-            && !entries().any(|entry| entry.owner == owner || entry.range.contains(*id))
-    };
-    let uids = observed.accounts.iter().map(|account| account.uid);
-    let highest = uids.filter(|uid| observed.ids.contains(uid)).max();
-    let above = highest.map_or(*observed.ids.start(), |highest| highest + 1);
-    let mut above = above..=*observed.ids.end();
-    above
-        .find(is_free)
-        .or_else(|| observed.ids.clone().find(is_free))
+    steps
 }
 
 fn traits(args: &Args, observed: &Observed, home: &Path) -> Traits {
@@ -257,14 +154,6 @@ fn account(observed: &Observed, after: &Shape) -> Vec<What> {
         .collect()
 }
 
-fn ranges(chosen: &Choice) -> Vec<What> {
-    let add = chosen.add.clone();
-    (!add.is_empty())
-        .then_some(What::Ranges { add })
-        .into_iter()
-        .collect()
-}
-
 /// The directories above the home that the account cannot pass.
 fn closed(observed: &Observed, uid: u32, gid: u32) -> impl Iterator<Item = &(PathBuf, Entry)> {
     observed.above_home.iter().filter(move |(_, above)| {
@@ -290,7 +179,7 @@ fn open(observed: &Observed, after: &Shape) -> Vec<What> {
 }
 
 /// The mode of a home that nobody asked for, as one in /home, is left as it is.
-fn home_step(args: &Args, observed: &Observed, after: &Shape) -> Vec<What> {
+fn home_step(args: &Args, observed: &Observed, after: &Shape) -> Option<What> {
     let path = &after.traits.home;
     let wanted = match observed.home {
         None => true,
@@ -301,17 +190,17 @@ fn home_step(args: &Args, observed: &Observed, after: &Shape) -> Vec<What> {
         first_missing: observed.first_missing.clone(),
         mode: observed.home.map(|entry| entry.mode),
     };
-    wanted.then(step).into_iter().collect()
+    wanted.then(step)
 }
 
-fn secrets(args: &Args, observed: &Observed, after: &Shape, line: String) -> Vec<What> {
+fn secrets(args: &Args, observed: &Observed, after: &Shape, line: String) -> Option<What> {
     let right = observed
         .secrets
         .is_some_and(|entry| (entry.gid, entry.mode) == (after.gid, SHARED));
     if right && observed.tmpfiles_line.as_ref() == Some(&line) {
-        return vec![];
+        return None;
     }
-    vec![What::Secrets(Secrets {
+    Some(What::Secrets(Secrets {
         directory: args.secrets_dir(),
         before: observed
             .secrets
@@ -319,7 +208,7 @@ fn secrets(args: &Args, observed: &Observed, after: &Shape, line: String) -> Vec
         file: observed.tmpfiles.clone(),
         line_before: observed.tmpfiles_line.clone(),
         line,
-    })]
+    }))
 }
 
 fn warnings(observed: &Observed, after: &Shape) -> Vec<String> {

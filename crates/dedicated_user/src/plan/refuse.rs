@@ -14,10 +14,13 @@ const ROOTFUL: [&str; 3] = [
     "/var/lib/containers/cache",
     "/var/lib/containers/sigstore",
 ];
+/// The home of accounts that have none (Debian Policy, 9.2.3).
+const NO_HOME: &str = "/nonexistent";
+
 /// What is wrong with the options, whatever the account will be; `home` is the one that it will have.
 pub fn present(args: &Args, observed: &Observed, home: &Path) -> Refusals {
     let mut found = names(args);
-    found.extend(system_account(observed));
+    found.extend(foreign_account(observed));
     found.extend(missing_groups(args, observed));
     for (option, path) in [
         ("home", Some(home)),
@@ -31,6 +34,12 @@ pub fn present(args: &Args, observed: &Observed, home: &Path) -> Refusals {
             "the home {} would lie in {store}, which is Podman's own as root; give the account another name, or \
              another home",
             home.display()
+        ));
+    }
+    if home.starts_with(NO_HOME) {
+        found.push(format!(
+            "{} has {NO_HOME} for a home, where nothing may be; make an account of another name",
+            args.name
         ));
     }
     if let Some(comment) = &args.comment
@@ -57,14 +66,17 @@ pub fn present(args: &Args, observed: &Observed, home: &Path) -> Refusals {
     found
 }
 
-/// That it is one of those that the distribution itself brings, with the same uids everywhere.
-pub fn system_account(observed: &Observed) -> Option<String> {
+/// That it is one of those that the distribution itself brings, with the same uids everywhere, or one of another
+/// machine's, which the shadow programs cannot change.
+pub fn foreign_account(observed: &Observed) -> Option<String> {
     let account = observed.account.as_ref()?;
-    (account.uid < 100).then(|| {
-        format!(
-            "{} belongs to the system itself (uid {})",
-            account.name, account.uid
-        )
+    let (name, uid) = (&account.name, account.uid);
+    if uid < 100 {
+        return Some(format!("{name} belongs to the system itself (uid {uid})"));
+    }
+    let is_local = observed.accounts.iter().any(|local| local.name == *name);
+    (!is_local).then(|| {
+        format!("{name} is not in /etc/passwd, and can be changed only where it comes from")
     })
 }
 
@@ -94,23 +106,21 @@ pub fn closed<'o>(closed: impl Iterator<Item = &'o (PathBuf, Entry)>) -> Refusal
         .collect()
 }
 
-/// With what they should be called.
-fn names(args: &Args) -> Refusals {
-    let mut found = vec![];
-    for (option, name) in [("name", args.name.as_str()), ("group", args.group())] {
-        if name::is_legal(name) || option == "group" && args.group.is_none() {
-            continue;
-        }
-        let advice = match name::proposal(name) {
-            Some(proposal) => format!("call it {proposal}"),
-            None => "choose another".to_owned(),
-        };
-        found.push(format!(
-            "{option} \"{name}\" is not a name that every program takes (at most 31 of a-z, 0-9, _ and -, a letter \
-             first); {advice}"
-        ));
-    }
-    found
+/// Names that not every program takes, with what they should be called.
+pub fn names(args: &Args) -> Refusals {
+    let illegal = args.names().filter(|(_, name)| !name::is_legal(name));
+    illegal
+        .map(|(option, name)| {
+            let advice = match name::proposal(name) {
+                Some(proposal) => format!("call it {proposal}"),
+                None => "choose another".to_owned(),
+            };
+            format!(
+                "{option} \"{name}\" is not a name that every program takes (at most 31 of a-z, 0-9, _ and -, a \
+                 letter first); {advice}"
+            )
+        })
+        .collect()
 }
 
 fn missing_groups(args: &Args, observed: &Observed) -> Option<String> {

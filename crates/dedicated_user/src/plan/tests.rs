@@ -186,6 +186,14 @@ fn what_belongs_to_somebody_else_is_refused() {
     let mut daemon = made();
     daemon.account.as_mut().unwrap().uid = 1;
     assert!(refused(&args(json!({})), &daemon).contains("belongs to the system"));
+    let mut homeless = made();
+    homeless.account.as_mut().unwrap().home = "/nonexistent".into();
+    assert!(refused(&args(json!({})), &homeless).contains("make an account of another name"));
+    let mut remote = made();
+    remote.accounts.pop();
+    assert!(refused(&args(json!({})), &remote).contains("not in /etc/passwd"));
+    let wish = args(json!({"state": "absent"}));
+    assert!(absent(&wish, &remote).unwrap_err()[0].contains("not in /etc/passwd"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
-"""Hosts on which accounts are made and removed, and what is to be seen of an account."""
+"""Hosts on which accounts are made and removed, by dedicated_user, and what is to be seen of them."""
 
+import itertools
 import json
 import os
 import platform
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
 
+from machine import REPOSITORY, Machine  # noqa: E402
 from testbed import engine, host, images  # noqa: E402
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 BUILT = REPOSITORY / "plugins" / "module_bin" / platform.machine()
 FAULTS = REPOSITORY / "build" / "faults" / "dedicated_user"
 # Another prefix lets a second session run beside this one.
@@ -24,30 +26,16 @@ DEBIANS = ["debian12", "debian13"]
 FILES = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
 
 
-class Host:
+class Host(Machine):
     """A test host with the executables."""
 
     def __init__(self, name, image):
-        self.name = name
-        host.down(self.name)
-        host.up(self.name, image)
-        host.put(self.name, BUILT / "dedicated_user", "/usr/local/bin/dedicated_user")
-        host.put(self.name, BUILT / "dedicated_user_info", "/usr/local/bin/dedicated_user_info")
-        host.put(self.name, FAULTS, "/usr/local/bin/dedicated_user.faults")
-
-    def run(self, *argv, **kwargs):
-        return host.exec_(self.name, *argv, **kwargs)
-
-    def sh(self, script, **kwargs):
-        """Standard output of a shell script that must succeed, stripped."""
-        return self.run("sh", "-eu", "-c", script, **kwargs).stdout.strip()
-
-    def read(self, path):
-        done = self.run("cat", path, check=False)
-        return done.stdout if done.returncode == 0 else None
-
-    def write(self, path, text):
-        self.run("install", "-D", "-m", "0644", "/dev/stdin", path, input=text)
+        super().__init__(name, image)
+        host.down(name)
+        host.up(name, image)
+        host.put(name, BUILT / "dedicated_user", "/usr/local/bin/dedicated_user")
+        host.put(name, BUILT / "dedicated_user_info", "/usr/local/bin/dedicated_user_info")
+        host.put(name, FAULTS, "/usr/local/bin/dedicated_user.faults")
 
     def module(self, check_mode=False, fault=None, **options):
         """What dedicated_user says; None where it was killed."""
@@ -72,7 +60,7 @@ class Host:
         assert self.traces() == before
         return said[1]
 
-    def info(self, **options):
+    def usage(self, **options):
         """What accounts use, by name."""
         result = json.loads(self.run("dedicated_user_info", input=json.dumps(options)).stdout)
         assert not result.get("failed") and not result["changed"], result
@@ -86,10 +74,10 @@ class Host:
         return self.run("env", "-C", "/", *command, **kwargs).stdout.strip()
 
     def traces(self):
-        """Whatever an account leaves a trace in. A file that is missing counts as an empty one, as usermod makes it."""
+        """Whatever an account leaves a trace in, but for what Podman as root and a login of admin leave."""
         files = {path: self.sh(f"grep -v '^$' {path} || true") for path in FILES}
         listed = "find /etc/tmpfiles.d /var/lib/systemd/linger /run/user /var/lib/containers -maxdepth 1 " \
-                 "! -name storage -printf '%p %m %U:%G\\n' 2>/dev/null | sort"
+                 "! -name storage ! -name 1000 -printf '%p %m %U:%G\\n' 2>/dev/null | sort"
         secrets = "find /run -maxdepth 1 -name 'secrets*' -printf '%p %m %U:%G\\n' | sort"
         running = "ps -eo user:32,args | grep -E '^(web|[0-9]+) ' || true"
         return files | {"listed": self.sh(listed), "secrets": self.sh(secrets), "running": self.sh(running),
@@ -98,8 +86,8 @@ class Host:
 
 def in_turn(cases):
     """Cases for `parametrize` with `account_host` indirect and first: each on one of the Debians."""
-    return [pytest.param(DEBIANS[number % 2], *values, id=f"{DEBIANS[number % 2]}-{name}")
-            for number, (name, *values) in enumerate(cases)]
+    turns = itertools.cycle(DEBIANS)
+    return [pytest.param(debian, *values, id=f"{debian}-{name}") for debian, (name, *values) in zip(turns, cases)]
 
 
 def hosts(what):
