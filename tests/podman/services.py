@@ -130,6 +130,12 @@ class Services(Host):
 
     # Services
 
+    def manifest(self, path):
+        return manifest.of_host(self.name, path)
+
+    def is_active(self, unit):
+        return self.run("systemctl", "is-active", "-q", unit, check=False).returncode == 0
+
     def rows(self, account=SHARED):
         return int(rootless.query(self.name, "SELECT COUNT(*) FROM item", account))
 
@@ -152,9 +158,10 @@ class Services(Host):
         return set(self.podman(account, "ps", "--format", "{{.Names}}").splitlines())
 
     def units_of(self, account):
-        """What systemd knows of the units that an account runs by itself: state and whether they start at boot."""
+        """The units of services that an account's manager starts at boot."""
+        # Where there are none, some versions fail.
         listed = self.as_(account, "systemctl", "--user", "list-unit-files", "--no-legend", "--type=service,timer",
-                          "--state=enabled,generated").stdout
+                          "--state=enabled,generated", check=False).stdout
         return {line.split()[0] for line in listed.splitlines()
                 if any(name in line.split()[0] for name in SERVICES)}
 
@@ -197,3 +204,14 @@ def as_it_is(machine, service):
     # A Podman that is asked makes itself a store.
     machine.podman(service, "info")
     return machine.seen(service)
+
+
+def assert_as_it_was(machine, service, before):
+    """That nothing of a move of the service is left, where `before` is what `as_it_is` said."""
+    after = machine.seen(service)
+    for what, was in before.items():
+        # A set's difference is read more easily than two sets.
+        if isinstance(was, set):
+            assert (after[what] - was, was - after[what]) == (set(), set()), what
+        assert after[what] == was, what
+    assert machine.leftovers() == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services import EVERY, SHARED, as_it_is
+from services import EVERY, SHARED, as_it_is, assert_as_it_was
 from testbed import rootless
 from testbed.base import wait_for
 
@@ -14,8 +14,7 @@ def assert_rescued(machine, before, result, words):
     assert result.get("failed"), result
     assert words in result["msg"], result["msg"]
     machine.wait_healthy()
-    assert machine.seen(SERVICE) == before
-    assert machine.leftovers() == []
+    assert_as_it_was(machine, SERVICE, before)
 
 
 def test_a_service_whose_page_does_not_answer_goes_back_with_what_was_written_meanwhile(fresh, before):
