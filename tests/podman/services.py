@@ -62,7 +62,8 @@ class Services(Host):
     # The module
 
     def options(self, service, **more):
-        return {"name": service, "from": SHARED, "to": service, "units": UNITS[self.image][service], "timeout": 60, **more}
+        units = UNITS[self.image][service]
+        return {"name": service, "from": SHARED, "to": service, "units": units, "timeout": 60, **more}
 
     def module(self, service, fault=None, check_mode=False, **more):
         """Run the module by hand; its result, or None where it was killed before it gave one."""
@@ -83,7 +84,8 @@ class Services(Host):
         self.sh("rm -f /run/bulkhead-paused")
         self.write("/run/arguments.json", json.dumps(self.options(service, **more)))
         command = "podman_service.faults /run/arguments.json >/run/said 2>&1"
-        engine.docker("exec", "-d", "-e", f"BULKHEAD_FAULT=pause@{point}", host.container(self.name), "sh", "-c", command)
+        engine.docker("exec", "-d", "-e", f"BULKHEAD_FAULT=pause@{point}", host.container(self.name), "sh", "-c",
+                      command)
         wait_for(f"the module pausing at {point}", lambda: self.read("/run/bulkhead-paused") == point, 120)
 
     def resume(self):
@@ -130,6 +132,12 @@ class Services(Host):
 
     # Services
 
+    def manifest(self, path):
+        return manifest.of_host(self.name, path)
+
+    def is_active(self, unit):
+        return self.run("systemctl", "is-active", "-q", unit, check=False).returncode == 0
+
     def rows(self, account=SHARED):
         return int(rootless.query(self.name, "SELECT COUNT(*) FROM item", account))
 
@@ -152,9 +160,10 @@ class Services(Host):
         return set(self.podman(account, "ps", "--format", "{{.Names}}").splitlines())
 
     def units_of(self, account):
-        """What systemd knows of the units that an account runs by itself: state and whether they start at boot."""
+        """The units of services that an account's manager starts at boot."""
+        # Where there are none, some versions fail.
         listed = self.as_(account, "systemctl", "--user", "list-unit-files", "--no-legend", "--type=service,timer",
-                          "--state=enabled,generated").stdout
+                          "--state=enabled,generated", check=False).stdout
         return {line.split()[0] for line in listed.splitlines()
                 if any(name in line.split()[0] for name in SERVICES)}
 
@@ -162,8 +171,11 @@ class Services(Host):
         """What a move of a service may not leave changed when it is taken back."""
         store = {what: set(self.podman(service, *what.split(), "ls", "--quiet").splitlines())
                  for what in ("image", "volume", "network", "secret")}
-        files = self.sh(f"find {' '.join(PLACES)} -printf '%p %y %m %U:%G %l\n'; find {' '.join(PLACES)} -type f "
-                        "-exec sha256sum {} +; find /run/secrets-* -printf '%p %y %m %U:%G\n'")
+        places = " ".join(PLACES)
+        # An empty directory is nothing to anybody.
+        files = self.sh(f"find {places} ! -type d -printf '%p %y %m %U:%G %l\n'; "
+                        f"find {places} -type f -exec sha256sum {{}} +; "
+                        "find /run/secrets-* -printf '%p %y %m %U:%G\n'")
         data = self.manifest(self.data(service))
         grows = rootless.SERVICES[service].grows
         return {
@@ -181,7 +193,8 @@ class Services(Host):
     def seen_moved(self, service):
         """What a further run may not touch: data, units and containers of a service that has moved."""
         changed = self.sh(f"find {' '.join(PLACES)} /run/secrets-* -printf '%p %C@\n'")
-        return changed, self.started(service), [entry["uid"] for entry in self.manifest(self.data(service, service)).values()]
+        owners = {path: entry["uid"] for path, entry in self.manifest(self.data(service, service)).items()}
+        return changed, self.started(service), owners
 
     def log(self, account, since="@0"):
         """What units and containers of an account have said."""
@@ -197,3 +210,14 @@ def as_it_is(machine, service):
     # A Podman that is asked makes itself a store.
     machine.podman(service, "info")
     return machine.seen(service)
+
+
+def assert_as_it_was(machine, service, before):
+    """That nothing of a move of the service is left, where `before` is what `as_it_is` said."""
+    after = machine.seen(service)
+    for what, was in before.items():
+        # A set's difference is read more easily than two sets.
+        if isinstance(was, set):
+            assert (after[what] - was, was - after[what]) == (set(), set()), what
+        assert after[what] == was, what
+    assert machine.leftovers() == []

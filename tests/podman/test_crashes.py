@@ -3,7 +3,7 @@ nothing of the other's is left."""
 
 import pytest
 
-from services import EVERY, IN_PROGRESS, SERVICES, SHARED, as_it_is
+from services import EVERY, IN_PROGRESS, SERVICES, SHARED, as_it_is, assert_as_it_was
 from testbed import host, rootless
 from testbed.base import wait_for
 
@@ -49,13 +49,8 @@ def kill_and_recover(machine, before, point, service=SERVICE):
     else:
         assert machine.recover() == UNDONE, point
     machine.wait_healthy()
-    assert machine.seen(service) == before, point
-    assert_nothing_open(machine)
-
-
-def assert_nothing_open(machine):
+    assert_as_it_was(machine, service, before)
     assert machine.recover() == "nothing is open"
-    assert machine.leftovers() == []
 
 
 @pytest.mark.parametrize(("machine", "point"), every_other(["done:hide_units", "applied:start"]), indirect=["machine"])
@@ -94,8 +89,8 @@ def cut_off_by(end_of_host, machine, before, point, service=SERVICE):
     wait_for("the recovery", lambda: not machine.exists(IN_PROGRESS)
              and not machine.is_active("bulkhead-podman-service"), 120)
     machine.wait_healthy()
-    assert machine.seen(service) == before, point
-    assert_nothing_open(machine)
+    assert_as_it_was(machine, service, before)
+    assert machine.recover() == "nothing is open"
 
 
 def reboot(name):

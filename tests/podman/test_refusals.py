@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from services import SHARED
+from services import SHARED, assert_as_it_was
 
 WEB = "registry.example.test/web:1"
 
@@ -24,8 +24,8 @@ def refused(machine, service, **options):
     result = machine.module(service, **options)
     assert result.get("failed"), result
     assert result["msg"].startswith("refused, nothing was changed"), result["msg"]
-    assert (machine.seen(service), machine.started(SHARED)) == (before, started)
-    assert machine.leftovers() == []
+    assert_as_it_was(machine, service, before)
+    assert machine.started(SHARED) == started
     return result["msg"]
 
 
@@ -107,7 +107,9 @@ def test_a_unit_that_is_not_there(shared):
 def test_an_account_that_does_not_linger(shared):
     with made(shared, "loginctl disable-linger webpage", "loginctl enable-linger webpage; "
               "until as webpage systemctl --user is-system-running --wait; do sleep 0.1; done"):
-        assert "webpage does not linger" in refused(shared, "webpage")
+        started = shared.started(SHARED)
+        assert "webpage does not linger" in shared.module("webpage")["msg"]
+        assert shared.started(SHARED) == started
 
 
 def test_ids_that_two_accounts_have(shared):

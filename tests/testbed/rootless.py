@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 
 from . import engine, host, images
-from .base import HERE, Failure, run, wait_for
+from .base import HERE, Failure, wait_for
 
 FILES = HERE / "rootless"
 THERE = "/usr/local/lib/rootless"
@@ -124,8 +124,8 @@ def problem(name, service, account=ACCOUNT):
     if service.page is None:
         rows = query(name, "SELECT COUNT(*) FROM item", account)
         return "" if rows.isdigit() else f"no rows: {rows}"
-    done = host.exec_(name, "curl", "-sSf", "--max-time", "2", "-o", "/dev/null", f"http://127.0.0.1:{service.port}{service.page}",
-                      check=False)
+    page = f"http://127.0.0.1:{service.port}{service.page}"
+    done = host.exec_(name, "curl", "-sSf", "--max-time", "2", "-o", "/dev/null", page, check=False)
     return done.stderr.strip()
 
 
