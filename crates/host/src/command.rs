@@ -1,6 +1,6 @@
 //! Running other programs: an argument vector, a time-out, a clean environment, no shell.
 
-use crate::accounts::Account;
+use crate::account::Account;
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     ffi::{OsStr, OsString},

@@ -1,11 +1,11 @@
 //! The parsers as fuzz targets need them.
 #![allow(missing_docs)]
 
-use crate::{accounts, mounts};
+use crate::{account, mounts};
 
 #[must_use]
-pub fn accounts(text: &str) -> Vec<accounts::Account> {
-    accounts::parse(text).collect()
+pub fn accounts(text: &str) -> Vec<account::Account> {
+    account::parse(text).collect()
 }
 
 #[must_use]

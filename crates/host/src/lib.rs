@@ -1,6 +1,7 @@
 //! What is on the machine, and the few ways in which it is changed: commands, systemd units, the
 //! Docker engine, libvirt, accounts, files, mounts. No module's own knowledge lives here.
 
+mod account;
 pub mod accounts;
 pub mod boot;
 pub mod cgroups;

@@ -13,7 +13,14 @@ pub fn accounts(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let accounts = fuzzing::accounts(&text);
     let line = |account: &host::accounts::Account| {
-        format!("{}:x:{}:{}:::\n", account.name, account.uid, account.gid)
+        format!(
+            "{}:x:{}:{}::{}:{}:\n",
+            account.name,
+            account.uid,
+            account.gid,
+            account.home.display(),
+            account.shell.display()
+        )
     };
     let written: String = accounts.iter().map(line).collect();
     assert_eq!(fuzzing::accounts(&written), accounts);
