@@ -9,7 +9,7 @@ from testbed import host, rootless
 OWNERS = {
     "shopdb": {"ibdata1": (999, 999)},
     "webpage": {"0": (0, 0), "33": (33, 33), "65534": (65534, 65534)},
-    "localapp": {"owners/dir-999/file": (999, 999), "owners/mixed-uid-gid": (33, 999)},
+    "localapp": {".": (33, 33), "owners/dir-999/file": (999, 999), "owners/mixed-uid-gid": (33, 999)},
     "keepid": {"0": (0, 0), "990": (990, 990), "991": (991, 991), "60000": (60000, 60000), "own": (990, 985),
                "mixed": (990, 5)},
     "sysapp": {"log": (0, 0)},

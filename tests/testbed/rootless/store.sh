@@ -23,6 +23,10 @@ for id in 0 5 33 65534; do
     echo $id >$id && chown $id:$id $id
 done
 SCRIPT
+# At its first use Podman gives a volume the owner that the image has there.
+as_inside -v localapp-data:/data <<'SCRIPT'
+chown 33:33 /data
+SCRIPT
 as_inside --userns keep-id -v /var/lib/keepid:/data <<'SCRIPT'
 cd /data
 mkdir own
