@@ -131,6 +131,7 @@ impl transaction::Step for Step {
             What::Guard => guard::remove()?,
             What::Image { name, .. } => store::remove_image(self, name)?,
             What::Network(network) => store::remove_network(self, &network.name)?,
+            What::OwnNetworks { names } => store::remove_networks(self, names)?,
             What::Secret { name } => store::remove_secret(self, name)?,
             What::Login { registries } => store::forget_logins(&self.to, registries)?,
             What::Volume(volume) => store::remove_volume(self, &volume.name)?,
@@ -226,7 +227,7 @@ impl Step {
                 Some(steps) => write_record(name, steps),
                 None => host::files::remove_optional(&record::place(name)),
             },
-            What::Tidy { .. } => Ok(()),
+            What::OwnNetworks { .. } | What::Tidy { .. } => Ok(()),
         }
     }
 
@@ -235,6 +236,7 @@ impl Step {
         match &self.what {
             What::Image { name, .. } => store::remove_image(self, name),
             What::Network(network) => store::remove_network(self, &network.name),
+            What::OwnNetworks { names } => store::remove_networks(self, names),
             What::Secret { name } => store::remove_secret(self, name),
             What::Login { registries } => store::forget_logins(&self.to, registries),
             What::Volume(volume) => store::remove_volume(self, &volume.name),

@@ -26,6 +26,8 @@ pub enum What {
     Image { name: String, pull: bool },
     /// Makes a network like it.
     Network(Network),
+    /// Does nothing, and taken back removes the networks that the service's quadlets made for the new account.
+    OwnNetworks { names: Vec<String> },
     /// Copies one of Podman's secrets.
     Secret { name: String },
     /// Copies what Podman logs in to registries with.
@@ -210,6 +212,7 @@ impl What {
             What::Guard => "guard",
             What::Image { .. } => "image",
             What::Network(_) => "network",
+            What::OwnNetworks { .. } => "own_networks",
             What::Secret { .. } => "secret",
             What::Login { .. } => "login",
             What::Files { .. } => "files",

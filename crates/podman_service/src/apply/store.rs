@@ -73,6 +73,10 @@ pub fn remove_network(step: &Step, name: &str) -> Result<()> {
     )
 }
 
+pub fn remove_networks(step: &Step, names: &[String]) -> Result<()> {
+    names.iter().try_for_each(|name| remove_network(step, name))
+}
+
 /// Its value goes from one Podman to the other without touching the disk in between.
 pub fn secret(step: &Step, name: &str) -> Result<()> {
     let (old, new) = (step.podman(Side::Old), step.podman(Side::New));

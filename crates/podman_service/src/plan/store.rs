@@ -4,6 +4,7 @@ use super::{Data, Draft, data::is_default};
 use crate::{
     args::Images,
     step::{NewVolume, Use, What},
+    unit_text::UnitText,
 };
 use std::{collections::BTreeSet, path::Path};
 
@@ -80,10 +81,11 @@ impl Draft<'_> {
 
     /// Those that the service found made; its own quadlets make theirs.
     fn networks(&mut self) {
+        let own = self.own_networks();
         let of_containers = self.containers.iter();
         let names: BTreeSet<_> = of_containers
             .flat_map(|container| container.network_settings.networks.keys())
-            .filter(|name| !is_default(name) && !self.is_of_quadlet(name))
+            .filter(|name| !is_default(name) && !own.contains(name))
             .cloned()
             .collect();
         for name in names {
@@ -102,20 +104,21 @@ impl Draft<'_> {
                 None => {}
             }
         }
+        if !own.is_empty() {
+            self.steps.push(What::OwnNetworks { names: own });
+        }
     }
 
-    fn is_of_quadlet(&self, network: &str) -> bool {
-        self.files.iter().any(|file| {
-            let stem = file.unit().strip_suffix(".network");
-            let text = crate::unit_text::UnitText::parse(&file.text);
-            let named = text.last("Network", "NetworkName");
-            stem.is_some_and(|stem| {
-                named.map_or_else(
-                    || network == format!("systemd-{stem}"),
-                    |name| name == network,
-                )
-            })
-        })
+    /// The networks that its own quadlets make.
+    fn own_networks(&self) -> Vec<String> {
+        let quadlets = (self.files.iter()).filter(|file| !file.is_drop_in());
+        let named = quadlets.filter_map(|file| {
+            let stem = file.unit().strip_suffix(".network")?;
+            let text = UnitText::parse(&file.text);
+            let given = text.last("Network", "NetworkName").map(str::to_owned);
+            Some(given.unwrap_or_else(|| format!("systemd-{stem}")))
+        });
+        named.collect()
     }
 
     fn secrets(&mut self) {

@@ -477,3 +477,23 @@ fn containers_on_one_network_move_together_or_not_at_all() {
     observed.containers.push(other);
     refused(&args(), &observed, "network back");
 }
+
+#[test]
+fn networks_that_quadlets_make_for_the_new_account_go_when_it_is_left() {
+    let mut observed = observed();
+    let text = format!("{SHOP}Network=back.network\nNetwork=front.network\n");
+    observed.from.files = vec![
+        unit("shop.container", &text),
+        unit("back.network", "[Network]\n"),
+        unit("front.network", "[Network]\nNetworkName=front\n"),
+    ];
+    let own = What::OwnNetworks {
+        names: vec!["systemd-back".into(), "front".into()],
+    };
+    let plan = planned(&observed);
+    assert!(
+        plan.steps.iter().any(|step| step.what == own),
+        "{:?}",
+        names(&plan)
+    );
+}
