@@ -15,7 +15,8 @@ from testbed.turns import take_turns  # noqa: E402
 
 MACHINES = {}
 # Of these each Debian has its part of the cases in the short run.
-IN_TURN = ("test_refusals",)
+IN_TURN = ("test_crashes", "test_dedicated_user", "test_naive", "test_refusals", "test_rescue", "test_services",
+           "test_usage")
 
 
 def pytest_configure(config):

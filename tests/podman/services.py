@@ -187,8 +187,9 @@ class Services(Host):
         }
 
     def started(self, account):
-        """Id and time of start of each of an account's containers that run."""
-        return self.podman(account, "ps", "--no-trunc", "--format", "{{.ID}} {{.StartedAt}}")
+        """Id and time of start of each of an account's containers that run, but for the one that a timer starts."""
+        found = self.podman(account, "ps", "--no-trunc", "--format", "{{.ID}} {{.StartedAt}} {{.Names}}")
+        return "\n".join(line for line in found.splitlines() if not line.endswith(" localapp-report"))
 
     def seen_moved(self, service):
         """What a further run may not touch: data, units and containers of a service that has moved."""

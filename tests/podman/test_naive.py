@@ -6,7 +6,6 @@ from services import SHARED
 def test_a_flat_chown_keeps_the_database_from_starting(fresh):
     machine = fresh
     unit = "shopdb" if machine.image == "debian13" else "container-shopdb"
-    machine.add_account("shopdb")
     machine.as_(SHARED, "systemctl", "--user", "stop", unit)
     machine.sh("as container-db podman save registry.example.test/shop/db:1 | as shopdb podman load")
     machine.sh("chown -R shopdb:shopdb /var/lib/shopdb")
