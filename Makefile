@@ -50,10 +50,10 @@ compliance: ## the module protocol beside a real AnsibleModule
 	cargo build --quiet --target $(TRIPLE) -p ansible-module --example from_spec
 	python tests/compliance/run.py --exe $(OUT)/debug/examples/from_spec
 
-soak: ## the long matrix of crashes and reboots, of VMs too; the shift engine killed, led astray and with a million files
+soak: ## the long matrix of crashes and reboots, of VMs and services too; the shift engine killed, led astray and with a million files
 	@$(PREPARE) test
 	@$(MAKE) --no-print-directory build faults
-	@$(PYTHON) tests/tools/suites.py soak soak-vm torture soak-shift
+	@$(PYTHON) tests/tools/suites.py soak soak-vm soak-podman torture soak-shift
 
 # Link-time optimisation would lose the marks of coverage, and with them the link.
 fuzz: export CARGO_PROFILE_RELEASE_LTO := off

@@ -13,7 +13,7 @@ import small  # noqa: E402
 from hosts import DEBIAN_12, DEBIAN_13, EVERY, HOSTS  # noqa: E402
 from machine import EXECUTABLE, FAULTS, Machine  # noqa: E402
 from testbed import host  # noqa: E402
-from testbed.turns import take_turns  # noqa: E402
+from testbed.turns import take_samples, take_turns  # noqa: E402
 
 MACHINES = {}
 
@@ -30,6 +30,9 @@ LONG = ("test_bind_mounts", "test_big_host", "test_copy", "test_idmap", "test_pr
 # Of these each Debian has its part of the cases: two thirds the one that has none of the above.
 IN_TURN = ("test_comes_back", "test_controller_lost", "test_crashes", "test_faults", "test_host_mode", "test_info",
            "test_refusals", "test_users")
+# A case for every point of a change.
+KILLS = ("test_a_killed_change_is_finished_or_undone", "test_a_killed_change_is_finished_or_undone_by_hand",
+         "test_a_killed_change_between_accounts_is_finished_or_undone")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -37,6 +40,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in LONG and item.name.endswith("[debian12]"):
             item.add_marker(pytest.mark.soak)
+    take_samples(items, KILLS)
     take_turns(items, DEBIAN_13.id, DEBIAN_12.id, IN_TURN, every=3)
 
 

@@ -11,7 +11,7 @@ pytest.register_assert_rewrite("services")
 
 from services import EVERY, Services, as_it_is  # noqa: E402
 from testbed import host  # noqa: E402
-from testbed.turns import take_turns  # noqa: E402
+from testbed.turns import take_samples, take_turns  # noqa: E402
 
 MACHINES = {}
 # Of these each Debian has its part of the cases in the short run.
@@ -27,6 +27,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    take_samples(items, ["test_a_killed_run_is_undone_or_finished_by_the_next_for_anybody"])
     take_turns(items, *(host.id for host in EVERY), IN_TURN)
 
 

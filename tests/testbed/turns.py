@@ -1,4 +1,4 @@
-"""Which of two hosts has a case in the short run; the long runs have every case on both."""
+"""What the short run has of many cases that are alike; the long runs have all of them, on every host."""
 
 import pytest
 
@@ -14,3 +14,13 @@ def take_turns(items, first, second, modules, every=2):
     both = [case for case in cases.values() if len(case) == 2]
     for number, case in enumerate(both):
         case[second if number % every == 0 else first].add_marker(pytest.mark.soak)
+
+
+def take_samples(items, tests, every=3):
+    """Of the cases of each of `tests` in the short run, every so-manieth stays in it."""
+    counts = {}
+    for item in items:
+        if item.originalname in tests and not item.get_closest_marker("soak"):
+            count = counts[item.originalname] = counts.get(item.originalname, -1) + 1
+            if count % every:
+                item.add_marker(pytest.mark.soak)

@@ -24,7 +24,7 @@ def pytest_configure(config):
         config.option.markexpr = "not soak"
 
 
-# Many cases each, of which libvirt 9 has every third in the short run, for it has the long tests of a role too, and
+# Many cases each, of which libvirt 9 has every fifth in the short run, for it has the long tests of a role too, and
 # libvirt 11 the others.
 IN_TURN = ("test_crashes", "test_cuts", "test_faults", "test_migration", "test_remove", "test_revert", "test_snapshot",
            "test_testbed")
@@ -36,7 +36,7 @@ SHORT_ON_THIS_MACHINE = "test_external_running_boots_from_the_disks_of_then"
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     on_this_machine(config, items)
-    take_turns(items, *(host.id for host in EVERY), IN_TURN, every=3)
+    take_turns(items, *(host.id for host in EVERY), IN_TURN, every=5)
 
 
 def on_this_machine(config, items):
