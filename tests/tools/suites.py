@@ -73,7 +73,7 @@ SUITES = {
     "molecule-dedicated_users": Suite(["molecule", "test", "--scenario-name", "dedicated_users"], whole),
     "e2e": pytest("tests/e2e", *HOSTS_SIDE_BY_SIDE, minutes=60),
     "vm": pytest("tests/vm", "-n", "2", minutes=40),
-    "podman": pytest("tests/podman", "-n", "2", minutes=20),
+    "podman": pytest("tests/podman", "-n", "2", minutes=30),
     "demo": Suite(["python", "tests/demo/demo.py"], whole),
 }
 # What a short run only samples.
