@@ -207,6 +207,11 @@ impl Draft<'_> {
             let text = UnitText::parse(&file.text);
             let path = file.path();
             let path = path.display();
+            if text.runs_podman() && of_units(self.observed, &[file]).is_empty() {
+                self.refuse(format!(
+                    "what {path} needs is seen by its container, and that is not there now: start it, and try again"
+                ));
+            }
             for mode in text.user_namespaces() {
                 let known = ["keep-id", "nomap", "host", ""];
                 let kind = mode.split(':').next().unwrap_or_default();

@@ -135,10 +135,21 @@ impl UnitText {
         settings.chain(self.options("--name"))
     }
 
-    /// The images that it names.
+    /// The images that it names: of a command line only those by digest, which nothing else looks like.
     pub fn images(&self) -> impl Iterator<Item = &str> {
         let is_quadlet = |image: &&str| image.ends_with(".image") || image.ends_with(".build");
-        self.all("Image").filter(move |image| !is_quadlet(image))
+        let settings = self.all("Image").filter(move |image| !is_quadlet(image));
+        let words = self.all("ExecStart").flat_map(str::split_whitespace);
+        settings.chain(words.filter(|word| word.contains("@sha256:")))
+    }
+
+    /// Whether it runs a container by a command line, of which only the container tells all that it needs.
+    pub fn runs_podman(&self) -> bool {
+        self.all("ExecStart").any(|line| {
+            let mut words = line.split_whitespace();
+            let program = words.next().unwrap_or_default();
+            program.ends_with("podman") && words.any(|word| ["run", "start"].contains(&word))
+        })
     }
 
     /// The values of an option on the command lines in it.
@@ -219,6 +230,9 @@ mod tests {
         let unit =
             UnitText::parse("[Service]\nExecStart=podman run --rm \\\n\t--name web -v a:/b x\n");
         assert_eq!(unit.container_names().collect::<Vec<_>>(), ["web"]);
+        assert!(unit.runs_podman());
+        let unit = UnitText::parse("[Service]\nExecStart=/usr/bin/podman run --rm x@sha256:ab c\n");
+        assert_eq!(unit.images().collect::<Vec<_>>(), ["x@sha256:ab"]);
     }
 
     #[test]

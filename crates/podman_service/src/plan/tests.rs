@@ -363,6 +363,16 @@ fn what_cannot_be_moved_whole_is_refused_with_its_name() {
             change(&|observed| observed.from.files.clear()),
             "no unit shop",
         ),
+        (
+            change(&|observed| {
+                let text = "[Service]\nExecStart=/usr/bin/podman run --name gone x\n";
+                observed
+                    .from
+                    .files
+                    .push(unit("container-shop.service", text));
+            }),
+            "that is not there now",
+        ),
         (text("UserNS=auto:size=5000"), "UserNS=auto:size=5000"),
         (text("UIDMap=+5:@1000:1"), "+5:@1000:1"),
         (text("Secret=token"), "no secret token"),
