@@ -37,6 +37,7 @@ def test_a_service_that_cannot_start_goes_back(fresh):
     # A setting of the new account's that no container can live with.
     machine.write(f"/var/lib/containers/{SERVICE}/.config/containers/containers.conf",
                   '[containers]\nlog_driver = "none-such"\n')
+    machine.sh(f"chown -R {SERVICE}: /var/lib/containers/{SERVICE}/.config")
     before = as_it_is(machine, SERVICE)
     assert_rescued(machine, before, machine.module(SERVICE, timeout=15), SERVICE)
 

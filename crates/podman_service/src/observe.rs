@@ -85,7 +85,8 @@ pub fn observe(args: &Args) -> Result<Observed> {
         .collect();
     observed.maps = maps(&own)?;
     observed.complaints = log::complaints(&from.account, &services(&files), &own, None)?;
-    let there = has_store(&new);
+    // Nor is one asked that has no session; such a move is refused.
+    let there = has_store(&new) && to.account.runtime_directory().exists();
     for name in images(&texts, &own) {
         let image = match there {
             true => new.image(&name)?,
