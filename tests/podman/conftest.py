@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 pytest.register_assert_rewrite("services")
 
-from services import EVERY, Services, as_it_is  # noqa: E402
+from services import DEBIAN_13, EVERY, Services, as_it_is  # noqa: E402
 from testbed import host  # noqa: E402
 from testbed.turns import take_samples, take_turns  # noqa: E402
 
@@ -17,6 +17,7 @@ MACHINES = {}
 # Of these each Debian has its part of the cases in the short run.
 IN_TURN = ("test_crashes", "test_dedicated_user", "test_naive", "test_refusals", "test_rescue", "test_services",
            "test_usage")
+CUT = "test_a_host_that_crashes_in_a_move_comes_back_with_the_service_as_it_was"
 
 
 def pytest_configure(config):
@@ -28,6 +29,10 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     take_samples(items, ["test_a_killed_run_is_undone_or_finished_by_the_next_for_anybody"])
+    # Podman 5.4 needs more than one attempt for five services at once after a power cut.
+    for item in items:
+        if item.originalname == CUT and DEBIAN_13.id in item.name:
+            item.add_marker(pytest.mark.soak)
     take_turns(items, *(host.id for host in EVERY), IN_TURN)
 
 
