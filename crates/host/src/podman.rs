@@ -8,11 +8,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// The label by which a container names the systemd unit that runs it.
 pub const UNIT_LABEL: &str = "PODMAN_SYSTEMD_UNIT";
@@ -359,10 +355,4 @@ impl Podman<'_> {
             .with_context(|| format!("podman {}", words.join(" ")))?;
         Ok(found.pop())
     }
-}
-
-/// Whether a path lies in the store of an account.
-#[must_use]
-pub fn is_in_store(path: &Path, account: &Account) -> bool {
-    path.starts_with(account.home.join(".local/share/containers"))
 }

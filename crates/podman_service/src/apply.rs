@@ -129,14 +129,6 @@ impl transaction::Step for Step {
     fn undo(&self, context: &mut Context) -> Result<Undone> {
         match &self.what {
             What::Guard => guard::remove()?,
-            What::Image { name, .. } => store::remove_image(self, name)?,
-            What::Network(network) => store::remove_network(self, &network.name)?,
-            What::OwnNetworks { names } => store::remove_networks(self, names)?,
-            What::Secret { name } => store::remove_secret(self, name)?,
-            What::Login { registries } => store::forget_logins(&self.to, registries)?,
-            What::Volume(volume) => store::remove_volume(self, &volume.name)?,
-            What::Files { copies } => files::remove_copies(copies)?,
-            What::KeepSecrets { configuration, .. } => host::files::remove_optional(configuration)?,
             What::Shift { trees, .. } => data::unshift(trees)?,
             // What was started at boot on the data as it is now must not be in the way.
             What::Write { .. } => {
@@ -144,7 +136,6 @@ impl transaction::Step for Step {
                 self.take_back(context)?;
             }
             What::Record { name, .. } => host::files::remove_optional(&record::place(name))?,
-            What::Verify { .. } | What::Tidy { .. } => {}
             _ => self.take_back(context)?,
         }
         Ok(Undone::Whole)
@@ -158,7 +149,7 @@ impl transaction::Step for Step {
                     what: what.clone(),
                     ..self.clone()
                 };
-                step.tidy()
+                step.unmake()
             }),
             _ => Ok(()),
         }
@@ -169,7 +160,7 @@ impl Step {
     fn take_back(&self, context: &mut Context) -> Result<()> {
         match self.what.inverse() {
             Some(inverse) => self.carry_out(&inverse, context),
-            None => Ok(()),
+            None => self.unmake(),
         }
     }
 
@@ -231,8 +222,8 @@ impl Step {
         }
     }
 
-    /// Of what was made for the new account, what it has no use for any more.
-    fn tidy(&self) -> Result<()> {
+    /// Removes what it made for the new account.
+    fn unmake(&self) -> Result<()> {
         match &self.what {
             What::Image { name, .. } => store::remove_image(self, name),
             What::Network(network) => store::remove_network(self, &network.name),
