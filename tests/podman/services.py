@@ -30,6 +30,8 @@ UNITS = {
         "localapp": ["localapp.container", "localapp.volume", "localapp.network", "localapp-report.container",
                      "localapp-report.timer"]},
 }
+# The container of a service that runs for a moment only, at times that no test knows.
+BY_TIMER = "localapp-report"
 IN_PROGRESS = "/var/lib/bulkhead/podman_service/in-progress"
 # Where unit files and settings are.
 PLACES = ("/etc/containers", "/etc/systemd/system", "/etc/tmpfiles.d", "/var/lib/containers/*/.config")
@@ -156,8 +158,8 @@ class Services(Host):
         return manifest.translate_by(self.manifest(self.data(service, account)), *maps)
 
     def containers(self, account):
-        """Names of an account's containers that run."""
-        return set(self.podman(account, "ps", "--format", "{{.Names}}").splitlines())
+        """Names of an account's containers that run, but for the one that a timer starts."""
+        return set(self.podman(account, "ps", "--format", "{{.Names}}").splitlines()) - {BY_TIMER}
 
     def units_of(self, account):
         """The units of services that an account's manager starts at boot."""
@@ -189,7 +191,7 @@ class Services(Host):
     def started(self, account):
         """Id and time of start of each of an account's containers that run, but for the one that a timer starts."""
         found = self.podman(account, "ps", "--no-trunc", "--format", "{{.ID}} {{.StartedAt}} {{.Names}}")
-        return "\n".join(line for line in found.splitlines() if not line.endswith(" localapp-report"))
+        return "\n".join(line for line in found.splitlines() if not line.endswith(f" {BY_TIMER}"))
 
     def seen_moved(self, service):
         """What a further run may not touch: data, units and containers of a service that has moved."""

@@ -53,6 +53,34 @@ def kill_and_recover(machine, before, point, service=SERVICE):
     assert machine.recover() == "nothing is open"
 
 
+def test_a_unit_that_is_stopped_while_it_starts_leaves_nothing_behind(shared, before):
+    """Its container is there by then, and does not run."""
+    machine = shared
+    machine.move_until_paused("applied:write_units", SERVICE)
+    made = ("create", "--name", SERVICE, "--volume", "localapp-data:/data", "localhost/localapp:1")
+    # On 4.3 the units do not label what they make.
+    labels = {"debian12": (), "debian13": ("--label", "PODMAN_SYSTEMD_UNIT=localapp.service")}
+    machine.podman(SERVICE, *made[:1], *labels[machine.image], *made[1:])
+    machine.sh("pkill -KILL -x podman_service.")
+    assert machine.recover() == UNDONE
+    machine.wait_healthy()
+    assert_as_it_was(machine, SERVICE, before)
+
+
+def test_a_podman_that_was_ended_in_its_first_call_after_boot_is_no_obstacle(shared, before):
+    machine = shared
+    machine.sh(f"""
+        as {SERVICE} podman info >/dev/null
+        cd /run/user/$(id -u {SERVICE})/libpod/tmp
+        kill -KILL $(cat pause.pid)
+        rm -f alive""")
+    said = machine.run("as", SERVICE, "podman", "info", check=False)
+    assert "cannot re-exec process" in said.stderr, said
+    assert machine.module(SERVICE, fault="kill@done:volume") is None
+    assert machine.recover() == UNDONE
+    assert_as_it_was(machine, SERVICE, before)
+
+
 @pytest.mark.parametrize(("machine", "point"), every_other(["done:hide_units", "applied:start"]), indirect=["machine"])
 def test_the_next_run_first_undoes_a_killed_one_and_says_so(fresh, point):
     machine = fresh

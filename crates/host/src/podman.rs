@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 /// The label by which a container names the systemd unit that runs it.
 pub const UNIT_LABEL: &str = "PODMAN_SYSTEMD_UNIT";
@@ -32,6 +32,9 @@ pub struct Container {
     pub name: String,
     /// The id of its image.
     pub image: String,
+    /// The id of its pod, or empty.
+    #[serde(default)]
+    pub pod: String,
     /// The name by which the image was asked for.
     #[serde(default)]
     pub image_name: String,
@@ -214,10 +217,29 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Removes the record of the process that holds the account's namespaces, where there is none such. A Podman that is
+/// ended in its first call after boot leaves one behind, and every later one, `podman system migrate` too, fails with
+/// `cannot re-exec process to join the existing user namespace` (seen with 5.4).
+pub fn forget_dead_holder(account: &Account) {
+    let record = account.runtime_directory().join("libpod/tmp/pause.pid");
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).ok();
+    // What goes wrong here, Podman says better.
+    let _ = account
+        .with_its_rights(|| Ok(fs::read_to_string(&record)?))
+        .and_then(|pid| {
+            let held = namespace(pid.trim()).is_some_and(|it| Some(it) != namespace("self"));
+            match held {
+                true => Ok(()),
+                false => account.with_its_rights(|| files::remove_optional(&record)),
+            }
+        });
+}
+
 impl Podman<'_> {
     /// A call, ready to run.
     #[must_use]
     pub fn call(&self, words: &[&str]) -> Run {
+        forget_dead_holder(self.account);
         run(["podman"].into_iter().chain(words.iter().copied()))
             .user(self.account)
             .timeout(self.timeout)
@@ -241,6 +263,18 @@ impl Podman<'_> {
             .map(|id| self.inspect(&["container", "inspect", id]));
         let found: Vec<Option<Container>> = found.collect::<Result<_>>()?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Ends and removes a container, and with it the pod that it is in. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// With Podman's words.
+    pub fn remove_container(&self, container: &Container) -> Result<()> {
+        let words = match container.pod.as_str() {
+            "" => ["container", "rm", "--force", "--ignore", &container.id],
+            pod => ["pod", "rm", "--force", "--ignore", pod],
+        };
+        self.call(&words).stdout().map(drop)
     }
 
     /// An image of this name or id.

@@ -218,7 +218,7 @@ impl Step {
                 Some(steps) => write_record(name, steps),
                 None => host::files::remove_optional(&record::place(name)),
             },
-            What::OwnNetworks { .. } | What::Tidy { .. } => Ok(()),
+            What::Own(_) | What::Tidy { .. } => Ok(()),
         }
     }
 
@@ -227,7 +227,7 @@ impl Step {
         match &self.what {
             What::Image { name, .. } => store::remove_image(self, name),
             What::Network(network) => store::remove_network(self, &network.name),
-            What::OwnNetworks { names } => store::remove_networks(self, names),
+            What::Own(own) => store::remove_own(self, own),
             What::Secret { name } => store::remove_secret(self, name),
             What::Login { registries } => store::forget_logins(&self.to, registries),
             What::Volume(volume) => store::remove_volume(self, &volume.name),

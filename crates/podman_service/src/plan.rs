@@ -101,6 +101,8 @@ pub fn plan(args: &Args, observed: &Observed) -> Result<Plan, Vec<String>> {
     let data = draft.data();
     draft.copies(&data);
     draft.volumes(&data);
+    let own = What::Own(store::own(&draft.files));
+    draft.steps.push(own);
     draft.move_all(&data);
     let Draft {
         mut steps,
@@ -168,20 +170,9 @@ fn sides(args: &Args, observed: &Observed) -> Result<IdMaps, Vec<String>> {
 
 /// The containers that the units run: those that name one of them, or are named by one.
 pub fn of_units<'o>(observed: &'o Observed, files: &[&UnitFile]) -> Vec<&'o podman::Container> {
-    let services: BTreeSet<_> = files.iter().map(|file| file.service()).collect();
-    let names: BTreeSet<_> = (files.iter())
-        .flat_map(|file| {
-            UnitText::parse(&file.text)
-                .container_names()
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    let runs =
-        |container: &&podman::Container| match container.config.labels.get(podman::UNIT_LABEL) {
-            Some(unit) => services.contains(unit),
-            None => names.contains(&container.name),
-        };
-    observed.containers.iter().filter(runs).collect()
+    let own = store::own(files);
+    let containers = observed.containers.iter();
+    containers.filter(|it| own.runs(it)).collect()
 }
 
 impl Draft<'_> {

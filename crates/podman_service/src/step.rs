@@ -1,11 +1,17 @@
 //! The steps of which a move is made. Data only; what they do is in apply.
 
 use crate::units::Place;
-use host::{accounts::Account, podman::Network};
+use host::{
+    accounts::Account,
+    podman::{self, Network},
+};
 use idmap::IdMaps;
 use rechown::Policy;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 /// One step of a move. It holds all that its undo needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +32,8 @@ pub enum What {
     Image { name: String, pull: bool },
     /// Makes a network like it.
     Network(Network),
-    /// Does nothing, and taken back removes the networks that the service's quadlets made for the new account.
-    OwnNetworks { names: Vec<String> },
+    /// Does nothing, and taken back removes what the service's units made for the new account.
+    Own(Own),
     /// Copies one of Podman's secrets.
     Secret { name: String },
     /// Copies what Podman logs in to registries with.
@@ -83,6 +89,26 @@ pub enum What {
     },
     /// Removes from the account that the service has left what it does not need any more, once that is committed.
     Tidy { made: Vec<What> },
+}
+
+/// What the units of a service make by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// The names of units of systemd, by which Podman labels the containers that it makes for them.
+    pub units: BTreeSet<String>,
+    /// The names of containers that have no such label.
+    pub containers: BTreeSet<String>,
+    pub networks: Vec<String>,
+}
+
+impl Own {
+    /// Whether one of the units runs the container.
+    pub fn runs(&self, container: &podman::Container) -> bool {
+        match container.config.labels.get(podman::UNIT_LABEL) {
+            Some(unit) => self.units.contains(unit),
+            None => self.containers.contains(&container.name),
+        }
+    }
 }
 
 /// Which of the two accounts.
@@ -212,7 +238,7 @@ impl What {
             What::Guard => "guard",
             What::Image { .. } => "image",
             What::Network(_) => "network",
-            What::OwnNetworks { .. } => "own_networks",
+            What::Own(_) => "own",
             What::Secret { .. } => "secret",
             What::Login { .. } => "login",
             What::Files { .. } => "files",

@@ -8,7 +8,8 @@ use std::path::Path;
 
 const UNIT: &str = "bulkhead-podman-service.service";
 
-/// The account's managers come first: units are started and stopped through them.
+/// The accounts' managers come first: units are started and stopped through them. At boot, when Podman has much to do
+/// at once, it may fail where it would not a moment later.
 fn text(executable: &Path, accounts: [&Account; 2]) -> String {
     let [old, new] = accounts.map(|account| logind::manager(account.uid));
     format!(
@@ -16,10 +17,14 @@ fn text(executable: &Path, accounts: [&Account; 2]) -> String {
          Description=Undo an interrupted move of a Podman service\n\
          ConditionPathExists={STATE}/{}\n\
          RequiresMountsFor={STATE}\n\
-         After=systemd-user-sessions.service systemd-logind.service {old} {new}\n\n\
+         After=systemd-user-sessions.service systemd-logind.service {old} {new}\n\
+         StartLimitIntervalSec=1h\n\
+         StartLimitBurst=10\n\n\
          [Service]\n\
          Type=oneshot\n\
          ExecStart={} recover\n\
+         Restart=on-failure\n\
+         RestartSec=15s\n\
          TimeoutStartSec=infinity\n",
         transaction::IN_PROGRESS,
         executable.display()

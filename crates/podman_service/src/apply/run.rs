@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context as _, Result};
 use host::{
     accounts::Account,
-    command, logind,
+    command, logind, podman,
     systemd::{self, Manager},
 };
 use std::time::Duration;
@@ -71,6 +71,7 @@ pub fn stop(step: &Step, side: Side, units: &[Unit], timeout: Duration) -> Resul
 
 /// Starts them in one go, so that they come in the order that they need.
 pub fn start(step: &Step, side: Side, units: &[Unit], timeout: Duration) -> Result<()> {
+    podman::forget_dead_holder(step.account(side));
     each(step.account(side), units, |manager, units| {
         manager.reset_failed(units)?;
         manager.start(units, timeout).with_context(|| {

@@ -2,7 +2,7 @@
 
 use crate::{
     observe::credentials,
-    step::{NewVolume, Side, Step},
+    step::{NewVolume, Own, Side, Step},
 };
 use anyhow::{Context, Result};
 use host::{
@@ -73,8 +73,14 @@ pub fn remove_network(step: &Step, name: &str) -> Result<()> {
     )
 }
 
-pub fn remove_networks(step: &Step, names: &[String]) -> Result<()> {
-    names.iter().try_for_each(|name| remove_network(step, name))
+/// A unit that is stopped while it starts leaves its container behind.
+pub fn remove_own(step: &Step, own: &Own) -> Result<()> {
+    let podman = step.podman(Side::New);
+    for container in podman.containers()?.iter().filter(|it| own.runs(it)) {
+        podman.remove_container(container)?;
+    }
+    let mut networks = own.networks.iter();
+    networks.try_for_each(|name| remove_network(step, name))
 }
 
 /// Its value goes from one Podman to the other without touching the disk in between.

@@ -3,8 +3,9 @@
 use super::{Data, Draft, data::is_default};
 use crate::{
     args::Images,
-    step::{NewVolume, Use, What},
+    step::{NewVolume, Own, Use, What},
     unit_text::UnitText,
+    units::UnitFile,
 };
 use std::{collections::BTreeSet, path::Path};
 
@@ -81,7 +82,7 @@ impl Draft<'_> {
 
     /// Those that the service found made; its own quadlets make theirs.
     fn networks(&mut self) {
-        let own = self.own_networks();
+        let own = own_networks(&self.files);
         let of_containers = self.containers.iter();
         let names: BTreeSet<_> = of_containers
             .flat_map(|container| container.network_settings.networks.keys())
@@ -104,21 +105,6 @@ impl Draft<'_> {
                 None => {}
             }
         }
-        if !own.is_empty() {
-            self.steps.push(What::OwnNetworks { names: own });
-        }
-    }
-
-    /// The networks that its own quadlets make.
-    fn own_networks(&self) -> Vec<String> {
-        let quadlets = (self.files.iter()).filter(|file| !file.is_drop_in());
-        let named = quadlets.filter_map(|file| {
-            let stem = file.unit().strip_suffix(".network")?;
-            let text = UnitText::parse(&file.text);
-            let given = text.last("Network", "NetworkName").map(str::to_owned);
-            Some(given.unwrap_or_else(|| format!("systemd-{stem}")))
-        });
-        named.collect()
     }
 
     fn secrets(&mut self) {
@@ -164,4 +150,28 @@ impl Draft<'_> {
             }));
         }
     }
+}
+
+/// What units make by themselves.
+pub fn own(files: &[&UnitFile]) -> Own {
+    let texts = files.iter().map(|file| UnitText::parse(&file.text));
+    Own {
+        units: files.iter().map(|file| file.service()).collect(),
+        containers: texts
+            .flat_map(|text| text.container_names().collect::<Vec<_>>())
+            .collect(),
+        networks: own_networks(files),
+    }
+}
+
+/// The networks that quadlets make.
+fn own_networks(files: &[&UnitFile]) -> Vec<String> {
+    let quadlets = files.iter().filter(|file| !file.is_drop_in());
+    let named = quadlets.filter_map(|file| {
+        let stem = file.unit().strip_suffix(".network")?;
+        let text = UnitText::parse(&file.text);
+        let given = text.last("Network", "NetworkName").map(str::to_owned);
+        Some(given.unwrap_or_else(|| format!("systemd-{stem}")))
+    });
+    named.collect()
 }

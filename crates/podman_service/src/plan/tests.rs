@@ -181,6 +181,7 @@ fn all_that_can_be_done_while_the_service_runs_comes_before_its_stop() {
         "files",
         "keep_secrets",
         "volume",
+        "own",
         "stop",
         "hide_units",
         "move_data",
@@ -290,7 +291,7 @@ fn the_way_back_is_the_inverse_and_ends_where_it_began() {
     });
     assert_eq!(
         tidied.unwrap(),
-        ["volume", "keep_secrets", "files", "image"]
+        ["own", "volume", "keep_secrets", "files", "image"]
     );
     let sides: Vec<_> = (plan.steps.iter())
         .filter_map(|step| match step.what {
@@ -497,13 +498,10 @@ fn networks_that_quadlets_make_for_the_new_account_go_when_it_is_left() {
         unit("back.network", "[Network]\n"),
         unit("front.network", "[Network]\nNetworkName=front\n"),
     ];
-    let own = What::OwnNetworks {
-        names: vec!["systemd-back".into(), "front".into()],
-    };
     let plan = planned(&observed);
-    assert!(
-        plan.steps.iter().any(|step| step.what == own),
-        "{:?}",
-        names(&plan)
-    );
+    let networks = plan.steps.iter().find_map(|step| match &step.what {
+        What::Own(own) => Some(own.networks.clone()),
+        _ => None,
+    });
+    assert_eq!(networks.unwrap(), ["systemd-back", "front"]);
 }
