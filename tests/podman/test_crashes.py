@@ -14,6 +14,9 @@ SERVICE = "localapp"
 SAMPLE = ["applied:stop", "applied:shift", "applied:move_data", "done:write_units", "applied:volume", "done:start",
           "committed", "committed"]
 
+# Where even what ends an interrupted move at boot is not there yet.
+NOTHING_DONE = ("begun", "started:guard")
+
 
 def every_other(points):
     return [pytest.param(*EVERY[number % 2].values, point, id=f"{EVERY[number % 2].id}-{point}")
@@ -114,7 +117,9 @@ def test_a_host_that_goes_down_at_any_point_of_a_move_comes_back(shared, service
 def cut_off_by(end_of_host, machine, before, point, service=SERVICE):
     machine.move_until_paused(point, service)
     end_of_host(machine.name)
-    wait_for("the recovery", lambda: not machine.exists(IN_PROGRESS)
+    if point in NOTHING_DONE:
+        assert machine.recover() == UNDONE, point
+    wait_for(f"the recovery from {point}", lambda: not machine.exists(IN_PROGRESS)
              and not machine.is_active("bulkhead-podman-service"), 120)
     machine.wait_healthy()
     assert_as_it_was(machine, service, before)

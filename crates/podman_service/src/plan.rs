@@ -198,6 +198,11 @@ impl Draft<'_> {
             let text = UnitText::parse(&file.text);
             let path = file.path();
             let path = path.display();
+            if file.unit().ends_with(".kube") {
+                self.refuse(format!(
+                    "what {path} needs is in its YAML, which cannot be moved; write it as .pod and .container"
+                ));
+            }
             if text.runs_podman() && of_units(self.observed, &[file]).is_empty() {
                 self.refuse(format!(
                     "what {path} needs is seen by its container, and that is not there now: start it, and try again"
@@ -345,20 +350,29 @@ impl Draft<'_> {
             ),
         };
         let mut changes = vec![];
-        let mut taken = vec![];
+        let mut refusals = vec![];
         for file in &self.files {
             let path = file.place_for(&to.account);
             if file.place != Place::System && to.files.iter().any(|other| other.path() == path) {
-                taken.push(format!("{} is there already", path.display()));
+                refusals.push(format!("{} is there already", path.display()));
+            }
+            let text = rewrites.apply(&file.text, file.place);
+            for missed in rewrites.missed(&text) {
+                refusals.push(format!(
+                    "{} names {} of {}, which cannot be changed as it is written; write it without \"//\" and \"/./\"",
+                    file.path().display(),
+                    missed.display(),
+                    from.account.name
+                ));
             }
             changes.push(Change {
                 path,
                 place: file.place,
                 before: None,
-                after: Some(rewrites.apply(&file.text, file.place)),
+                after: Some(text),
             });
         }
-        self.refusals.extend(taken);
+        self.refusals.extend(refusals);
         changes
     }
 

@@ -1,6 +1,9 @@
 //! A unit's text for another account. Pure; what is not the account's is left to the letter.
 
-use crate::units::Place;
+use crate::{
+    unit_text::{UnitText, paths_in},
+    units::Place,
+};
 use std::path::PathBuf;
 
 /// What is another for the other account.
@@ -24,7 +27,7 @@ impl Rewrites {
         let mut lines = vec![];
         let mut section = "";
         for line in text.split_inclusive('\n') {
-            if line.starts_with('[') {
+            if line.trim_start().starts_with('[') {
                 section = line.trim();
             }
             if let Some(line) = self.account(line, section, place) {
@@ -36,6 +39,16 @@ impl Rewrites {
             }
         }
         lines.concat()
+    }
+
+    /// The account's own paths that a text still has: such as `/run//secrets`, which no replacement finds.
+    pub fn missed(&self, text: &str) -> Vec<PathBuf> {
+        let is_before = |path: &PathBuf| {
+            let mut pairs = self.paths.iter().filter(|(from, to)| from != to);
+            pairs.any(|(from, _)| path.starts_with(from))
+        };
+        let paths = UnitText::parse(text).paths();
+        paths.into_iter().filter(is_before).collect()
     }
 
     /// A user manager runs everything as its account, and has other targets than the system's.
@@ -108,21 +121,17 @@ fn with_ids(mode: &str, uid: u32, gid: u32) -> String {
 
 /// Replaces a path, and the beginning of one below it, but not of another that merely begins alike.
 pub fn replace_path(text: &str, from: &str, to: &str) -> String {
-    let is_of_name = |letter: char| letter.is_alphanumeric() || "-_.+@%".contains(letter);
     let mut done = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(from) {
-        let (before, found) = rest.split_at(at);
-        let after = &found[from.len()..];
-        // `EnvironmentFile=-/run/env`: the file may be missing.
-        let begins = before.ends_with("=-")
-            || !before.ends_with(|letter| is_of_name(letter) || letter == '/');
-        let ends = !after.starts_with(is_of_name);
-        done.push_str(before);
-        done.push_str(if begins && ends { to } else { from });
-        rest = after;
+    let mut copied = 0;
+    for (begin, path) in paths_in(text) {
+        let below = path.strip_prefix(from);
+        if below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
+            done.push_str(&text[copied..begin]);
+            done.push_str(to);
+            copied = begin + from.len();
+        }
     }
-    done + rest
+    done + &text[copied..]
 }
 
 #[cfg(test)]
@@ -152,6 +161,23 @@ mod tests {
         let new = "Volume=/var/lib/containers/shop/x:/var/lib/containers/db2:ro\n\
             EnvironmentFile=-/run/secrets-shop/env\nVolume=/mnt/run/secrets-db/a:/b\nExec=x /var/lib/containers/shop\n";
         assert_eq!(rewrites().apply(text, Place::Quadlet), new);
+    }
+
+    #[test]
+    fn a_path_is_one_however_it_is_framed() {
+        let text = "ExecStartPre=-+/run/secrets-db/x\nExecStart=sh -c 'cat </run/secrets-db/a>/run/secrets-db!/b'\n";
+        let new = "ExecStartPre=-+/run/secrets-shop/x\nExecStart=sh -c 'cat </run/secrets-shop/a>/run/secrets-db!/b'\n";
+        assert_eq!(rewrites().apply(text, Place::User), new);
+    }
+
+    #[test]
+    fn a_path_that_is_written_in_another_way_is_told() {
+        let text = "[Container]\nVolume=/run/secrets-db/a:/a\nVolume=/run/./secrets-db//b:/b\nVolume=/run/secrets-db2:/c\n";
+        let text = rewrites().apply(text, Place::Quadlet);
+        assert_eq!(
+            rewrites().missed(&text),
+            [PathBuf::from("/run/secrets-db/b")]
+        );
     }
 
     #[test]

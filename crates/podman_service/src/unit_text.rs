@@ -1,7 +1,6 @@
 //! What a unit file says. Pure.
 
-use std::{collections::BTreeSet, path::PathBuf, str::FromStr};
-use systemd_unit_edit::SystemdUnit;
+use std::{collections::BTreeSet, path::PathBuf};
 
 /// The settings of a unit file, in their order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,19 +24,24 @@ const NAMES_QUADLETS: [(&str, &[&str]); 4] = [
 ];
 
 impl UnitText {
-    /// A file that does not read as a unit has no settings: systemd takes none from it either.
+    /// As systemd.syntax(7) has it: a line that is none of a section or a setting says nothing.
     pub fn parse(text: &str) -> UnitText {
         let mut settings = vec![];
-        let unit = SystemdUnit::from_str(text).ok();
-        for section in unit.iter().flat_map(SystemdUnit::sections) {
-            let name = section.name().unwrap_or_default();
-            settings.extend(section.entries().filter_map(|entry| {
-                Some(Setting {
-                    section: name.clone(),
-                    key: entry.key()?,
-                    value: entry.value()?.trim().to_owned(),
-                })
-            }));
+        let mut section = None;
+        for line in lines(text) {
+            let line = line.trim();
+            if line.starts_with('[') {
+                let name = line
+                    .strip_prefix('[')
+                    .and_then(|name| name.strip_suffix(']'));
+                section = name.map(str::to_owned);
+            } else if let (Some(section), Some((key, value))) = (&section, line.split_once('=')) {
+                settings.push(Setting {
+                    section: section.clone(),
+                    key: key.trim_end().to_owned(),
+                    value: value.trim_start().to_owned(),
+                });
+            }
         }
         UnitText { settings }
     }
@@ -162,8 +166,28 @@ impl UnitText {
     /// Every path that stands in it, as a word or part of one.
     pub fn paths(&self) -> BTreeSet<PathBuf> {
         let values = self.settings.iter().map(|setting| setting.value.as_str());
-        values.flat_map(paths_in).map(PathBuf::from).collect()
+        let found = values.flat_map(paths_in);
+        found.map(|(_, path)| PathBuf::from(path)).collect()
     }
+}
+
+/// Without comments, and with what a backslash at the end continues joined to it: a comment in between does not end it.
+fn lines(text: &str) -> Vec<String> {
+    let mut lines = vec![];
+    let mut open = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with(['#', ';']) {
+            continue;
+        }
+        let whole = std::mem::take(&mut open) + line;
+        let backslashes = whole.len() - whole.trim_end_matches('\\').len();
+        match backslashes % 2 {
+            0 => lines.push(whole),
+            _ => open = format!("{} ", &whole[..whole.len() - 1]),
+        }
+    }
+    lines.push(open);
+    lines
 }
 
 fn option_values(line: &str, option: &str) -> Vec<String> {
@@ -180,14 +204,20 @@ fn option_values(line: &str, option: &str) -> Vec<String> {
     found
 }
 
-/// `%h` is the home directory, systemd.unit(5): a path that begins with it is kept so. A `-` before one says that the
-/// file may be missing.
-fn paths_in(value: &str) -> impl Iterator<Item = &str> {
-    let ends = |letter: char| letter.is_whitespace() || ":,;=\"'()".contains(letter);
-    let words = value
-        .split(ends)
-        .map(|word| word.strip_prefix('-').unwrap_or(word));
-    words.filter(|word| (word.starts_with('/') || word.starts_with("%h/")) && word.len() > 1)
+/// Every path in a text, and at which byte it begins. `%h` is the home directory, systemd.unit(5): a path that begins
+/// with it is kept so. Letters before one say how a file is read or a program is run, systemd.exec(5).
+pub fn paths_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let ends = |letter: char| letter.is_whitespace() || ":,;=\"'`()[]{}<>|&".contains(letter);
+    let mut begin = 0;
+    let words = text.split_inclusive(ends).map(move |word| {
+        let at = begin;
+        begin += word.len();
+        let path = word
+            .trim_end_matches(ends)
+            .trim_start_matches(['-', '@', '+', '!']);
+        (at + word.find(path).unwrap_or_default(), path)
+    });
+    words.filter(|(_, path)| (path.starts_with('/') || path.starts_with("%h/")) && path.len() > 1)
 }
 
 #[cfg(test)]
@@ -251,6 +281,23 @@ mod tests {
         let unit = UnitText::parse("[Service]\nUser=a\nUser=b\n[Container]\nUser=c\n");
         assert_eq!(unit.last("Service", "User"), Some("b"));
         assert_eq!(unit.last("Service", "Group"), None);
-        assert_eq!(UnitText::parse("no unit"), UnitText::default());
+        assert_eq!(
+            UnitText::parse("no unit\n=\nkey=value\n"),
+            UnitText::default()
+        );
+    }
+
+    #[test]
+    fn lines_are_read_as_systemd_reads_them() {
+        let unit = UnitText::parse(
+            " \n  [Container]\n\tImage = x:1\n  # Image=y:1\n;Image=z:1\nPodmanArgs=-v /a:/a \\\n# -v /b:/b \\\n  -v /c:/c\\\\\n\
+             no setting\n[broken\nVolume=/d:/d\n[Service]\r\nUser=x\r\nExecStart=a=b \\",
+        );
+        assert_eq!(unit.images().collect::<Vec<_>>(), ["x:1"]);
+        let args: Vec<_> = unit.all("PodmanArgs").collect();
+        assert_eq!(args, ["-v /a:/a    -v /c:/c\\\\"]);
+        assert_eq!(unit.all("Volume").count(), 0);
+        assert_eq!(unit.last("Service", "User"), Some("x"));
+        assert_eq!(unit.last("Service", "ExecStart"), Some("a=b"));
     }
 }

@@ -6,12 +6,13 @@ mod ids;
 mod journals;
 mod libvirt;
 mod system;
+mod units;
 
 /// Panics where a parser breaks its word.
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("accounts", system::accounts),
     ("acl", ids::acl),
     ("arguments", arguments::arguments),
@@ -27,4 +28,5 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("shift_journal", journals::shift),
     ("subid", ids::subid),
     ("transaction_journal", journals::transaction),
+    ("unit", units::unit),
 ];

@@ -374,6 +374,17 @@ fn what_cannot_be_moved_whole_is_refused_with_its_name() {
             }),
             "that is not there now",
         ),
+        (
+            change(&|observed| {
+                let kube = unit("shop.kube", "[Kube]\nYaml=shop.yml\n");
+                observed.from.files.push(kube);
+            }),
+            "in its YAML",
+        ),
+        (
+            text("Volume=/home/./db/x:/x"),
+            "cannot be changed as it is written",
+        ),
         (text("UserNS=auto:size=5000"), "UserNS=auto:size=5000"),
         (text("UIDMap=+5:@1000:1"), "+5:@1000:1"),
         (text("Secret=token"), "no secret token"),
