@@ -25,5 +25,5 @@ mod validate;
 pub use invocation::Invocation;
 pub use module::Module;
 pub use option::{Kind, Opt};
-pub use outcome::{Diff, Failure, Outcome};
+pub use outcome::{Diff, Failure, Outcome, refusal};
 pub use spec::Spec;

@@ -87,6 +87,15 @@ impl Outcome {
     }
 }
 
+/// The text of a failure before anything was changed, for one reason or several.
+#[must_use]
+pub fn refusal(reasons: &[String]) -> String {
+    match reasons {
+        [one] => format!("refused, nothing was changed: {one}"),
+        many => format!("refused, nothing was changed:\n- {}", many.join("\n- ")),
+    }
+}
+
 /// Why a module failed. Made by `?` from any error, with the whole chain of its sources as text.
 ///
 /// It is no [`Error`] itself: that is what lets `?` turn every error, `anyhow::Error` too, into one.

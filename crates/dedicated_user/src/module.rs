@@ -9,7 +9,7 @@ use crate::{
     present,
     step::Step,
 };
-use ansible_module::{Failure, Invocation, Module, Outcome};
+use ansible_module::{Failure, Invocation, Module, Outcome, refusal};
 use anyhow::Result;
 use std::{path::Path, process::ExitCode};
 use transaction::{IN_PROGRESS, Recovery, Store};
@@ -134,14 +134,11 @@ fn declared(args: &Args, observed: &Observed) -> Result<Plan, Failure> {
 }
 
 fn refused(args: &Args, observed: &Observed, refusals: &[String]) -> Failure {
-    let text = match refusals {
-        [one] => format!("refused, nothing was changed: {one}"),
-        many => format!("refused, nothing was changed:\n- {}", many.join("\n- ")),
-    };
     let illegal = args.names().filter(|(_, name)| !name::is_legal(name));
     let adjusted =
         illegal.filter_map(|(_, name)| Some(format!("{name} -> {}", name::proposal(name)?)));
-    let failure = Failure::new(text).returning("adjusted", adjusted.collect::<Vec<_>>());
+    let failure =
+        Failure::new(refusal(refusals)).returning("adjusted", adjusted.collect::<Vec<_>>());
     match &observed.remains {
         Some(remains) => failure.returning("searched", present::searched(remains)),
         None => failure,

@@ -16,8 +16,8 @@ mod step;
 mod unit_text;
 mod units;
 
-use ansible_module::{Failure, Invocation, Module, Outcome};
-use anyhow::{Result, anyhow};
+use ansible_module::{Failure, Invocation, Module, Outcome, refusal};
+use anyhow::{Result, anyhow, bail};
 use apply::Context;
 use args::{Args, State};
 use observed::Observed;
@@ -112,17 +112,19 @@ fn outcome(
     invocation: &mut Invocation,
 ) -> Result<Outcome> {
     let observed = observe::observe(args)?;
-    if let Some(refusal) = observed.is_of_others() {
-        return Err(refused(&[refusal]));
+    if let Some(reason) = observed.is_of_others() {
+        bail!(refusal(&[reason]));
     }
     let plan = match args.state {
-        State::Moved => plan::plan(args, &observed).map_err(|refusals| refused(&refusals))?,
+        State::Moved => {
+            plan::plan(args, &observed).map_err(|reasons| anyhow!(refusal(&reasons)))?
+        }
         State::Returned => plan::back(&args.name, &observed),
     };
     if let Some((trees, maps, policy)) = plan.survey.as_ref().filter(|survey| !survey.0.is_empty())
-        && let Some(refusal) = rechown::survey(trees, maps, *policy)?.refusal()
+        && let Some(reason) = rechown::survey(trees, maps, *policy)?.refusal()
     {
-        return Err(refused(&[refusal.to_string()]));
+        bail!(refusal(&[reason.to_string()]));
     }
     for warning in &plan.warnings {
         invocation.warn(warning.clone());
@@ -165,7 +167,7 @@ fn result(args: &Args, observed: &Observed, plan: &Plan, context: &Context) -> O
         .returning("kept", parts.kept);
     if !context.checks.is_empty() {
         let verified = serde_json::json!({
-            "at": present::time(host::clock::now()),
+            "at": host::clock::iso(host::clock::now()),
             "by": context.checks,
         });
         outcome = outcome.returning("verified", verified);
@@ -179,11 +181,4 @@ fn result(args: &Args, observed: &Observed, plan: &Plan, context: &Context) -> O
         outcome = outcome.diff(diff);
     }
     outcome
-}
-
-fn refused(refusals: &[String]) -> anyhow::Error {
-    match refusals {
-        [one] => anyhow!("refused, nothing was changed: {one}"),
-        many => anyhow!("refused, nothing was changed:\n- {}", many.join("\n- ")),
-    }
 }

@@ -6,15 +6,7 @@ use crate::{
     step::{Change, Step, What},
 };
 use ansible_module::Diff;
-use jiff::Timestamp;
 use serde_json::{Value, json};
-
-/// Seconds since 1970 as ISO 8601, in UTC: `2026-11-22T07:15:00Z`.
-pub fn time(seconds: i64) -> String {
-    // Only what lies beyond the year 9999 is out of its range.
-    let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
-    time.to_string()
-}
 
 /// An account.
 pub fn party(party: &Party) -> Value {

@@ -10,7 +10,7 @@ use crate::{
     plan::{self, Plan},
     present, validate,
 };
-use ansible_module::{Failure, Invocation, Module, Outcome};
+use ansible_module::{Failure, Invocation, Module, Outcome, refusal};
 use anyhow::{Context as _, Result, bail, ensure};
 use host::{
     progress::{self, Now, Teller},
@@ -186,8 +186,7 @@ fn prepare(args: &Args) -> Result<(Observed, Plan)> {
     }
     match plan.refusals.as_slice() {
         [] => Ok((observed, plan)),
-        [one] => bail!("refused, nothing was changed: {one}"),
-        many => bail!("refused, nothing was changed:\n- {}", many.join("\n- ")),
+        refusals => bail!(refusal(refusals)),
     }
 }
 

@@ -6,31 +6,16 @@ use crate::{
     record::{Place, Record},
 };
 use ansible_module::Diff;
-use host::libvirt::{
-    Version,
-    domain::Disk,
-    snapshot::{Memory, Overlay, Snapshot},
+use host::{
+    clock::iso,
+    libvirt::{
+        Version,
+        domain::Disk,
+        snapshot::{Memory, Overlay, Snapshot},
+    },
 };
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, path::Path};
-
-/// Seconds since 1970 as ISO 8601, in UTC: `2026-11-22T07:15:00Z`.
-#[must_use]
-pub fn time(seconds: i64) -> String {
-    timestamp(seconds).to_string()
-}
-
-/// Seconds since 1970 as part of a name, in UTC: `20261122-071500`.
-#[must_use]
-pub fn stamp(seconds: i64) -> String {
-    timestamp(seconds).strftime("%Y%m%d-%H%M%S").to_string()
-}
-
-fn timestamp(seconds: i64) -> Timestamp {
-    // Only what lies beyond the year 9999 is out of its range.
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
-}
 
 /// `9.0.0`.
 #[must_use]
@@ -52,7 +37,7 @@ pub fn snapshot(observed: &Observed, snapshot: &Snapshot) -> Value {
         "memory": snapshot.memory != Memory::No,
         // libvirt does not remember it.
         "quiesced": record.map(|record| record.quiesced),
-        "created": time(snapshot.created),
+        "created": iso(snapshot.created),
         "description": snapshot.description,
         "parent": snapshot.parent,
         "current": snapshot.current,
@@ -132,13 +117,13 @@ fn internal_memory(observed: &Observed, name: &str) -> Option<u64> {
 /// How a snapshot was verified, and the files that each disk now consists of, the one in use first.
 #[must_use]
 pub fn verified(observed: &Observed, record: &Record) -> Value {
-    json!({"at": time(record.verified), "by": record.checks, "chain": chains(observed)})
+    json!({"at": iso(record.verified), "by": record.checks, "chain": chains(observed)})
 }
 
 /// How a revert was verified just now, and the files that each disk now consists of.
 #[must_use]
 pub fn reverted(observed: &Observed, checks: &[String]) -> Value {
-    json!({"at": time(observed.now), "by": checks, "chain": chains(observed)})
+    json!({"at": iso(observed.now), "by": checks, "chain": chains(observed)})
 }
 
 fn chains(observed: &Observed) -> Value {
@@ -214,12 +199,6 @@ mod tests {
     use super::*;
     use crate::samples::disk;
     use host::qemu_img::{Image, Internal};
-
-    #[test]
-    fn times_are_told_in_utc() {
-        assert_eq!(time(1_795_331_700), "2026-11-22T07:15:00Z");
-        assert_eq!(stamp(1_795_331_700), "20261122-071500");
-    }
 
     /// `vda` on `/i/a` and `vdb` on `/i/b`.
     fn taken(overlay: fn(&str) -> Overlay, memory: Memory) -> Snapshot {

@@ -11,7 +11,7 @@ use crate::{
     record::{Place, STATE},
     step::Step,
 };
-use ansible_module::{Failure, Invocation, Module, Outcome};
+use ansible_module::{Failure, Invocation, Module, Outcome, refusal};
 use anyhow::{Context as _, Result, anyhow};
 use host::libvirt::{Libvirt, snapshot};
 use std::{path::Path, process::ExitCode};
@@ -53,7 +53,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
     };
     libvirt.versions()?;
     let uuid = libvirt.find(&args.vm)?;
-    let stamp = present::stamp(host::clock::now());
+    let stamp = host::clock::stamp(host::clock::now());
     let mut run = Run {
         name: args
             .name
@@ -201,7 +201,7 @@ impl Run<'_> {
         let outcome = match after.snapshot(&self.name) {
             Some(snapshot) => outcome
                 .returning("snapshot", present::snapshot(after, snapshot))
-                .returning("lost_since", present::time(snapshot.created)),
+                .returning("lost_since", host::clock::iso(snapshot.created)),
             None => outcome,
         };
         match self.store.is_some() {
@@ -249,7 +249,7 @@ impl Run<'_> {
         done: &mut Done,
         plan: Result<Plan, Vec<String>>,
     ) -> Result<Option<Decision>> {
-        let mut plan = plan.map_err(|refusals| refused(&refusals))?;
+        let mut plan = plan.map_err(|refusals| anyhow!(refusal(&refusals)))?;
         self.context.warnings.append(&mut plan.warnings);
         done.steps.extend(plan.steps.iter().map(Step::name));
         if let Some(store) = &self.store
@@ -258,12 +258,5 @@ impl Run<'_> {
             apply::run(store, plan.steps, &mut self.context)?;
         }
         Ok(plan.decision)
-    }
-}
-
-fn refused(refusals: &[String]) -> anyhow::Error {
-    match refusals {
-        [one] => anyhow!("refused, nothing was changed: {one}"),
-        many => anyhow!("refused, nothing was changed:\n- {}", many.join("\n- ")),
     }
 }
