@@ -137,6 +137,11 @@ class Services(Host):
     def manifest(self, path):
         return manifest.of_host(self.name, path)
 
+    def start_wanted(self):
+        """Start what is enabled and did not come up by itself: Podman 5.4's first call after a power cut may panic, and
+        then the unit whose it was stays down."""
+        self.as_(SHARED, "systemctl", "--user", "start", "default.target")
+
     def is_active(self, unit):
         return self.run("systemctl", "is-active", "-q", unit, check=False).returncode == 0
 

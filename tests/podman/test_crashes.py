@@ -121,6 +121,8 @@ def cut_off_by(end_of_host, machine, before, point, service=SERVICE):
         assert machine.recover() == UNDONE, point
     wait_for(f"the recovery from {point}", lambda: not machine.exists(IN_PROGRESS)
              and not machine.is_active("bulkhead-podman-service"), 120)
+    if end_of_host is host.crash:
+        machine.start_wanted()
     machine.wait_healthy()
     assert_as_it_was(machine, service, before)
     assert machine.recover() == "nothing is open"
