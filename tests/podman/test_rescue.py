@@ -2,7 +2,7 @@
 
 import pytest
 
-from services import EVERY, SHARED, as_it_is, assert_as_it_was
+from services import EVERY, SERVICES, SHARED, as_it_is, assert_as_it_was
 from testbed import rootless
 from testbed.base import wait_for
 
@@ -58,3 +58,12 @@ def test_a_failure_at_the_end_leaves_all_that_is_not_the_services(shared, before
     # A service in a pod has two containers.
     count = {"debian12": 1, "debian13": 2}[shared.image]
     assert len(others & set(shared.started(SHARED).splitlines())) == len(others) - count
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_failure_of_any_step_takes_all_back(shared, service):
+    before = as_it_is(shared, service)
+    for step in dict.fromkeys(shared.move(service, check_mode=True)["steps"]):
+        result = shared.module(service, fault=f"fail@applied:{step}")
+        assert_rescued(shared, before, result, "failed on request", service)
