@@ -11,7 +11,7 @@ UNDONE, FINISHED = "an interrupted move was undone", "an interrupted move was fi
 # The service with the most steps.
 SERVICE = "localapp"
 # Points of crates/transaction/src/fault.rs in a move of it, every other one for each Debian.
-SAMPLE = ["applied:stop", "applied:shift", "applied:move_data", "done:write_units", "applied:volume", "done:start",
+SAMPLE = ["applied:stop", "applied:shift", "started:move_data", "started:move_data", "done:write_units", "applied:volume", "done:start",
           "committed", "committed"]
 
 # Where even what ends an interrupted move at boot is not there yet.

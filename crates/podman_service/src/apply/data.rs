@@ -48,7 +48,7 @@ fn is_of_container(pid: u32) -> bool {
     namespace(&pid.to_string()) != namespace("self") && !holds
 }
 
-/// Renames directories, or back. The empty one that a volume is made with gives way.
+/// Renames directories, or back.
 pub fn rename(trees: &[(PathBuf, PathBuf)], account: &Account) -> Result<()> {
     for (from, to) in trees {
         if from.symlink_metadata().is_err() && to.exists() {

@@ -2,7 +2,7 @@
 
 use crate::{
     observe::credentials,
-    step::{NewVolume, Own, Side, Step},
+    step::{NewVolume, Own, Side, Step, Use},
 };
 use anyhow::{Context, Result};
 use host::{
@@ -100,7 +100,7 @@ pub fn remove_secret(step: &Step, name: &str) -> Result<()> {
     })
 }
 
-/// Makes a volume and uses it once, so that its first start does not change the data that it gets.
+/// Makes a volume without its directory: where that is there, it is the data that has come.
 pub fn volume(step: &Step, volume: &NewVolume) -> Result<()> {
     let podman = step.podman(Side::New);
     if podman.volume(&volume.name)?.is_none() {
@@ -113,11 +113,21 @@ pub fn volume(step: &Step, volume: &NewVolume) -> Result<()> {
         let words: Vec<_> = words.chain([volume.name.as_str()]).collect();
         podman.call(&words).stdout()?;
     }
-    let Some(how) = &volume.use_once else {
-        return Ok(());
-    };
-    let name = format!("bulkhead-{}", volume.name);
-    let mount = format!("{}:{}", volume.name, how.destination);
+    if let Some(how) = &volume.use_once {
+        use_once(&podman, &volume.name, how)?;
+    }
+    let made = podman.volume(&volume.name)?;
+    let made = made.with_context(|| format!("volume {} is gone", volume.name))?;
+    // What the image has there came with the first use, and its owners are the account's subordinate ids.
+    let directory = made.mountpoint.to_string_lossy();
+    let empty = podman.call(&["unshare", "rm", "-rf", "--", &directory]);
+    empty.stdout().map(drop)
+}
+
+/// So that the volume's first start does not change the data that it gets.
+fn use_once(podman: &Podman<'_>, volume: &str, how: &Use) -> Result<()> {
+    let name = format!("bulkhead-{volume}");
+    let mount = format!("{volume}:{}", how.destination);
     let program = format!("--entrypoint={}", serde_json::to_string(&[&how.program])?);
     let words = [
         "container",
