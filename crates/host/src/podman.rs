@@ -1,5 +1,9 @@
 //! Rootless Podman, through its command line, as the account whose it is.
 
+mod network;
+
+pub use network::{Network, Subnet};
+
 use crate::{
     accounts::Account,
     command::{Run, run},
@@ -148,43 +152,6 @@ pub struct Volume {
     /// What it was made with: `type`, `device` and `o` name a file system of its own.
     #[serde(default, deserialize_with = "or_default")]
     pub options: BTreeMap<String, String>,
-}
-
-/// A network that the account made.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
-pub struct Network {
-    /// Its name.
-    pub name: String,
-    /// `bridge`, `macvlan`, …
-    pub driver: String,
-    /// Its address ranges.
-    #[serde(default, deserialize_with = "or_default")]
-    pub subnets: Vec<Subnet>,
-    /// Whether it has IPv6 too.
-    #[serde(default)]
-    pub ipv6_enabled: bool,
-    /// Whether it leads nowhere else.
-    #[serde(default)]
-    pub internal: bool,
-    /// Whether containers find each other by name.
-    #[serde(default)]
-    pub dns_enabled: bool,
-    /// Its labels.
-    #[serde(default, deserialize_with = "or_default")]
-    pub labels: BTreeMap<String, String>,
-    /// The driver's options.
-    #[serde(default, deserialize_with = "or_default")]
-    pub options: BTreeMap<String, String>,
-}
-
-/// An address range of a network.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
-pub struct Subnet {
-    /// In CIDR notation.
-    pub subnet: String,
-    /// Its gateway's address.
-    #[serde(default)]
-    pub gateway: Option<String>,
 }
 
 /// A Podman secret.

@@ -106,10 +106,13 @@ pub fn observe(args: &Args) -> Result<Observed> {
         .iter()
         .flat_map(|container| container.network_settings.networks.keys());
     for name in networks.collect::<BTreeSet<_>>() {
-        let taken = there && new.network(name)?.is_some();
+        let network = match there {
+            true => new.network(name)?,
+            false => None,
+        };
         observed
             .networks
-            .insert(name.clone(), (old.network(name)?, taken));
+            .insert(name.clone(), (old.network(name)?, network));
     }
     for name in texts.iter().flat_map(UnitText::secrets) {
         let taken = there && new.has_secret(&name)?;

@@ -45,8 +45,8 @@ pub struct Observed {
     pub images: BTreeMap<String, (Option<Image>, Option<Image>)>,
     /// By name, the old account's volume, and whether the new one has one of that name.
     pub volumes: BTreeMap<String, (Option<Volume>, bool)>,
-    /// By name, the old account's network, and whether the new one has one of that name.
-    pub networks: BTreeMap<String, (Option<Network>, bool)>,
+    /// By name, the old account's network, and what the new one has by that name.
+    pub networks: BTreeMap<String, (Option<Network>, Option<Network>)>,
     /// By name, whether the old and the new account have such a secret of Podman's.
     pub secrets: BTreeMap<String, (bool, bool)>,
     /// The registries that the old account can log in to, and the new one.

@@ -4,7 +4,7 @@ use crate::{
     observe::credentials,
     step::{NewVolume, Own, Side, Step, Use},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use host::{
     accounts::Account,
     files,
@@ -31,38 +31,27 @@ pub fn remove_image(step: &Step, name: &str) -> Result<()> {
     podman.call(&["image", "rm", name]).finish().map(drop)
 }
 
+/// One that is not in all it is what the old account has is worse than none.
 pub fn network(step: &Step, network: &Network) -> Result<()> {
     let podman = step.podman(Side::New);
-    if podman.network(&network.name)?.is_some() {
-        return Ok(());
+    let name = &network.name;
+    if podman.network(name)?.is_none() {
+        let words = network.create_words();
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let made = podman.call(&words).stdout();
+        made.with_context(|| format!("cannot make network {name} as {} has it", step.from.name))?;
     }
-    let mut words = vec!["network".to_owned(), "create".to_owned()];
-    words.push(format!("--driver={}", network.driver));
-    for subnet in &network.subnets {
-        words.push(format!("--subnet={}", subnet.subnet));
-        words.extend(
-            subnet
-                .gateway
-                .iter()
-                .map(|gateway| format!("--gateway={gateway}")),
-        );
-    }
-    let flags = [
-        (network.ipv6_enabled, "--ipv6"),
-        (network.internal, "--internal"),
-        (!network.dns_enabled, "--disable-dns"),
-    ];
-    let flags = flags.into_iter().filter(|(on, _)| *on);
-    words.extend(flags.map(|(_, flag)| flag.to_owned()));
-    let pairs = |flag: &str, pairs: &std::collections::BTreeMap<String, String>| {
-        let word = |(key, value)| format!("{flag}={key}={value}");
-        pairs.iter().map(word).collect::<Vec<_>>()
-    };
-    words.extend(pairs("--label", &network.labels));
-    words.extend(pairs("--opt", &network.options));
-    words.push(network.name.clone());
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    podman.call(&words).stdout().map(drop)
+    let there = podman.network(name)?;
+    let there = there.with_context(|| format!("network {name} is not there once it is made"))?;
+    ensure!(
+        there.is_like(network),
+        "network {name} of {} cannot be carried whole: {} would get {}, not {}; make it for {1} by hand",
+        step.from.name,
+        step.to.name,
+        serde_json::to_string(&there)?,
+        serde_json::to_string(network)?
+    );
+    Ok(())
 }
 
 pub fn remove_network(step: &Step, name: &str) -> Result<()> {

@@ -90,19 +90,13 @@ impl Draft<'_> {
             .cloned()
             .collect();
         for name in names {
-            let (network, taken) = self
-                .observed
-                .networks
-                .get(&name)
-                .cloned()
-                .unwrap_or_default();
-            match network {
-                _ if taken => self.refuse(format!(
-                    "{} has a network {name} already; remove it",
+            match self.observed.networks.get(&name).cloned() {
+                Some((Some(old), Some(new))) if !new.is_like(&old) => self.refuse(format!(
+                    "{} has another network named {name}; remove it",
                     self.observed.to.account.name
                 )),
-                Some(network) => self.steps.push(What::Network(network)),
-                None => {}
+                Some((Some(old), None)) => self.steps.push(What::Network(old)),
+                _ => {}
             }
         }
     }
