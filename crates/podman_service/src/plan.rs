@@ -97,9 +97,10 @@ pub fn plan(args: &Args, observed: &Observed) -> Result<Plan, Vec<String>> {
         warnings: vec![],
     };
     draft.units();
-    draft.store();
     let data = draft.data();
+    // Images are pulled with the account's settings and logins.
     draft.copies(&data);
+    draft.store();
     draft.volumes(&data);
     let own = What::Own(store::own(&draft.files));
     draft.steps.push(own);

@@ -200,6 +200,12 @@ fn change_logins(
                 .as_object_mut()
                 .with_context(|| path.display().to_string())?,
         );
+        if file
+            .iter()
+            .all(|(key, value)| key == "auths" && value == &Value::Object(Map::new()))
+        {
+            return files::remove_optional(&path);
+        }
         files::write_atomic(&path, &serde_json::to_vec_pretty(&file)?, 0o600)
     })
 }

@@ -11,13 +11,17 @@ use std::{collections::BTreeSet, path::Path};
 
 impl Draft<'_> {
     pub(super) fn store(&mut self) {
+        self.logins();
         self.images();
         self.networks();
         self.secrets();
+    }
+
+    /// Of the registries that its images come from.
+    fn logins(&mut self) {
         let (old, new) = &self.observed.logins;
         let names = self.image_names();
-        let used =
-            |registry: &&String| names.iter().any(|name| name.starts_with(registry.as_str()));
+        let used = |key: &&String| names.iter().any(|name| is_for(key, name));
         let registries: Vec<_> = (old.difference(new)).filter(used).cloned().collect();
         if !registries.is_empty() {
             self.steps.push(What::Login { registries });
@@ -168,4 +172,56 @@ fn own_networks(files: &[&UnitFile]) -> Vec<String> {
         Some(given.unwrap_or_else(|| format!("systemd-{stem}")))
     });
     named.collect()
+}
+
+/// Whether credentials that stand under `key` are for an image, containers-auth.json(5): for its registry, or for a
+/// repository and those below it.
+fn is_for(key: &str, image: &str) -> bool {
+    // As Docker writes it: https://index.docker.io/v1/.
+    let key = match key.strip_prefix("https://").or(key.strip_prefix("http://")) {
+        Some(address) => address.split('/').next().unwrap_or_default(),
+        None => key,
+    };
+    let key = if key == "index.docker.io" {
+        "docker.io"
+    } else {
+        key
+    };
+    let Some(rest) = image.strip_prefix(key) else {
+        return false;
+    };
+    // In a registry's own name a colon is its port's.
+    let ends: &[char] = if key.contains('/') {
+        &['/', ':', '@']
+    } else {
+        &['/']
+    };
+    rest.is_empty() || rest.starts_with(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_for;
+
+    #[test]
+    fn credentials_are_for_their_registry_or_repository_alone() {
+        for (key, image) in [
+            ("quay.io", "quay.io/a/b:1"),
+            ("quay.io/a", "quay.io/a/b@sha256:00"),
+            ("quay.io/a/b", "quay.io/a/b:1"),
+            ("localhost:5000", "localhost:5000/a"),
+            ("https://index.docker.io/v1/", "docker.io/library/a:1"),
+        ] {
+            assert!(is_for(key, image), "{key} {image}");
+        }
+        for (key, image) in [
+            ("quay.io", "quay.io.example/a"),
+            ("quay.io/a", "quay.io/ab/c"),
+            ("localhost", "localhost:5000/a"),
+            ("localhost:500", "localhost:5000/a"),
+            ("https://index.docker.io/v1/", "quay.io/a"),
+        ] {
+            assert!(!is_for(key, image), "{key} {image}");
+        }
+    }
 }

@@ -177,9 +177,9 @@ fn all_that_can_be_done_while_the_service_runs_comes_before_its_stop() {
     let plan = planned(&observed());
     let steps = [
         "guard",
-        "image",
         "files",
         "keep_secrets",
+        "image",
         "volume",
         "own",
         "stop",
@@ -291,7 +291,7 @@ fn the_way_back_is_the_inverse_and_ends_where_it_began() {
     });
     assert_eq!(
         tidied.unwrap(),
-        ["own", "volume", "keep_secrets", "files", "image"]
+        ["own", "volume", "image", "keep_secrets", "files"]
     );
     let sides: Vec<_> = (plan.steps.iter())
         .filter_map(|step| match step.what {
