@@ -93,7 +93,15 @@ impl UnitText {
 
     /// Explicit maps of ids: `0:10000:10`, `+5:@1000:1`.
     pub fn id_maps(&self) -> Vec<String> {
-        let settings = ["UIDMap", "GIDMap", "RemapUid", "RemapGid", "RemapUsers"];
+        let settings = [
+            "UIDMap",
+            "GIDMap",
+            "SubUIDMap",
+            "SubGIDMap",
+            "RemapUid",
+            "RemapGid",
+            "RemapUsers",
+        ];
         let settings = settings
             .into_iter()
             .flat_map(|key| self.all(key))
@@ -237,6 +245,8 @@ mod tests {
         assert_eq!(quadlets, ["a.volume", "back.network", "shop.pod"]);
         assert_eq!(unit.user_namespaces(), ["keep-id", "auto"]);
         assert_eq!(unit.id_maps(), ["0:1:5"]);
+        let named = UnitText::parse("[Container]\nSubUIDMap=db\nSubGIDMap=db\n");
+        assert_eq!(named.id_maps(), ["db", "db"]);
         let secrets: Vec<_> = unit.secrets().into_iter().collect();
         assert_eq!(secrets, ["other", "third", "token"]);
         for path in ["/srv/a", "/run/secrets-a/key", "/run/secrets-a/env"] {
