@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use host::{
     accounts::{self, Account, Kind},
     cgroups::{self, Usage},
-    logind, systemd,
+    logind,
+    podman::store::store,
+    systemd,
 };
 use idmap::{SubRange, subid::Subids};
 use serde::Deserialize;
@@ -95,10 +97,13 @@ fn named(names: &[String]) -> Result<Vec<Account>> {
 /// Every account that has a range in one of the files, or a store.
 fn of_containers(files: &[Subids; 2]) -> Result<Vec<Account>> {
     let has_range = |account: &Account| files.iter().any(|subids| !of(subids, account).is_empty());
-    let has_store = |account: &Account| account.home.join(remains::STORE).is_dir();
-    let mut all = accounts::all()?;
-    all.retain(|account| has_range(account) || has_store(account));
-    Ok(all)
+    let mut found = vec![];
+    for account in accounts::all()? {
+        if has_range(&account) || store(&account)?.is_dir() {
+            found.push(account);
+        }
+    }
+    Ok(found)
 }
 
 fn of(subids: &Subids, account: &Account) -> Vec<SubRange> {
@@ -132,7 +137,7 @@ fn usage(
     patience: Duration,
     invocation: &mut Invocation,
 ) -> Result<Value> {
-    let own = [account.home.clone(), account.home.join(remains::STORE)];
+    let own = [account.home.clone(), store(account)?];
     let trees = [&own[..], data].concat();
     let taken = disk::measure(&trees, Instant::now() + patience);
     let taken = taken.map_err(|error| invocation.warn(format!("{}: {error:#}", account.name)));

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use host::{
     accounts::Account,
     command::run,
-    files,
+    files, podman,
     process::{self, Process},
 };
 use idmap::SubRange;
@@ -16,9 +16,6 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-
-/// Where a rootless account's Podman keeps all it has, unless it is told otherwise.
-pub const STORE: &str = ".local/share/containers/storage";
 
 /// What is left of an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,7 +69,7 @@ pub fn of(ids: &Ids<'_>, but: &[&Path], patience: Duration) -> Result<Remains> {
     Ok(Remains {
         processes: running.map(ToString::to_string).collect(),
         units: units(account)?,
-        containers: containers(&account.home)?,
+        containers: containers(&podman::store::store(account)?)?,
         files: search::find(passes, &but, patience)?,
     })
 }
@@ -131,17 +128,16 @@ fn listed(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The containers of the store in a home, by their names (containers/storage, `containers.json`).
-fn containers(home: &Path) -> Result<Vec<String>> {
+/// The containers of a store, by their names (containers/storage, `containers.json`).
+fn containers(store: &Path) -> Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Container {
         id: String,
         #[serde(default)]
         names: Vec<String>,
     }
-    let store = home.join(STORE);
     let mut found = vec![];
-    for directory in listed(&store) {
+    for directory in listed(store) {
         let kind = directory.file_name().unwrap_or_default().to_string_lossy();
         if !kind.ends_with("-containers") {
             continue;
@@ -187,9 +183,9 @@ mod tests {
 
     #[test]
     fn containers_are_read_from_every_driver_and_by_id_without_a_name() {
-        let home = tempfile::tempdir().unwrap();
-        assert_eq!(containers(home.path()).unwrap(), [""; 0]);
-        let store = home.path().join(STORE);
+        let store = tempfile::tempdir().unwrap();
+        let store = store.path();
+        assert_eq!(containers(store).unwrap(), [""; 0]);
         fs::create_dir_all(store.join("overlay-containers")).unwrap();
         fs::create_dir_all(store.join("vfs-containers")).unwrap();
         let named = r#"[{"id": "ab", "names": ["web"], "image": "c"}]"#;
@@ -200,8 +196,8 @@ mod tests {
             nameless,
         )
         .unwrap();
-        assert_eq!(containers(home.path()).unwrap(), ["web", "cd"]);
+        assert_eq!(containers(store).unwrap(), ["web", "cd"]);
         fs::write(store.join("vfs-containers/containers.json"), "{").unwrap();
-        assert!(containers(home.path()).is_err());
+        assert!(containers(store).is_err());
     }
 }

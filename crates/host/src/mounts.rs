@@ -62,6 +62,15 @@ pub fn of_path(path: &Path) -> Result<Mount> {
         .with_context(|| format!("cannot tell the mount of {} (Linux 5.8)", path.display()))
 }
 
+/// Where something is mounted, on the path or below it.
+///
+/// # Errors
+/// When the mounts cannot be read.
+pub fn first_below(path: &Path) -> Result<Option<PathBuf>> {
+    let points = of_process("self")?.into_iter().map(|mount| mount.point);
+    Ok(points.into_iter().find(|point| point.starts_with(path)))
+}
+
 /// Links in /proc are followed to what they stand for, on whatever mount that is.
 fn id_of(path: &Path) -> rustix::io::Result<Option<u64>> {
     let stat = statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID)?;

@@ -1,6 +1,7 @@
 //! Rootless Podman, through its command line, as the account whose it is.
 
 mod network;
+pub mod store;
 
 pub use network::{Network, Subnet};
 
@@ -12,7 +13,12 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// The label by which a container names the systemd unit that runs it.
 pub const UNIT_LABEL: &str = "PODMAN_SYSTEMD_UNIT";
@@ -292,9 +298,13 @@ impl Podman<'_> {
             "secret {name} of {} is kept by driver {by}, which cannot be read; make it for the new account by hand",
             self.account.name
         );
-        let usual = self.store().join("secrets/filedriver");
-        let directory = options.get("path").map_or(usual, PathBuf::from);
-        let path = directory.join("secretsdata.json");
+        let directory = options.get("path").with_context(|| {
+            format!(
+                "Podman does not say where it keeps secret {name} of {}",
+                self.account.name
+            )
+        })?;
+        let path = Path::new(directory).join("secretsdata.json");
         let text = files::read_text_optional(&path)?.unwrap_or_default();
         let all: BTreeMap<String, String> =
             serde_json::from_str(&text).with_context(|| path.display().to_string())?;
@@ -315,23 +325,18 @@ impl Podman<'_> {
         Ok(told.stdout()?.trim().into())
     }
 
-    /// Where its images, volumes and secrets usually are.
-    #[must_use]
-    pub fn store(&self) -> PathBuf {
-        self.account.home.join(".local/share/containers/storage")
-    }
-
     /// Copies an image of this name to another account's store; it keeps its id.
     ///
     /// # Errors
     /// With Podman's words, of either side.
     pub fn copy_image(&self, name: &str, image: &Image, to: &Podman<'_>) -> Result<()> {
         // In the archive of the other kind its configuration is another, and so its id.
-        let format = match image.manifest_type.contains("oci") {
-            true => "oci-archive",
-            false => "docker-archive",
+        let format: &[&str] = match image.manifest_type.contains("oci") {
+            // Otherwise its layers are compressed, for as long as the way takes.
+            true => &["--format=oci-archive", "--uncompressed"],
+            false => &["--format=docker-archive"],
         };
-        let save = self.call(&["save", "--quiet", "--format", format, name]);
+        let save = self.call(&[&["save", "--quiet"], format, &[name]].concat());
         save.pipe(&to.call(&["load", "--quiet"]))?;
         match to.image(name)? {
             Some(there) if there.id == image.id => Ok(()),

@@ -81,14 +81,19 @@ fn file_systems(steps: &[Step]) -> Vec<std::path::PathBuf> {
     let mut paths = vec![STATE.into(), "/etc".into()];
     for step in steps {
         paths.push(step.to.home.clone());
-        if let What::Stop { trees, .. } = &step.what {
-            paths.extend(
-                trees
-                    .iter()
-                    .filter_map(|tree| tree.parent())
-                    .map(Path::to_owned),
-            );
-        }
+        let trees: Vec<&Path> = match &step.what {
+            What::Stop { trees, .. } => trees.iter().map(|tree| &**tree).collect(),
+            // The place may not be there yet.
+            What::Move { trees, .. } => (trees.iter())
+                .filter_map(|(_, to)| to.ancestors().skip(1).find(|above| above.exists()))
+                .collect(),
+            _ => continue,
+        };
+        paths.extend(
+            trees
+                .iter()
+                .map(|tree| tree.parent().unwrap_or(tree).to_owned()),
+        );
     }
     paths.sort();
     paths.dedup();

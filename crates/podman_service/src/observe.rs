@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use host::{
     accounts::{self, Account},
-    files, groups, logind,
+    files, groups, logind, mounts,
     podman::{self, Container, Podman},
     systemd::Manager,
     user_namespace,
@@ -49,10 +49,8 @@ pub fn observe(args: &Args) -> Result<Observed> {
         .iter()
         .map(|file| UnitText::parse(&file.text))
         .collect();
-    // An account that never used Podman has no store, and gets none by being asked.
-    let has_store = |podman: &Podman<'_>| podman.store().exists();
     let mut containers = vec![];
-    if has_store(&old) && !files.is_empty() {
+    if from.store.exists() && !files.is_empty() {
         let runtime = from.account.runtime_directory();
         ensure!(
             runtime.exists(),
@@ -86,7 +84,7 @@ pub fn observe(args: &Args) -> Result<Observed> {
     observed.maps = maps(&own)?;
     observed.complaints = log::complaints(&from.account, &services(&files), &own, None)?;
     // Nor is one asked that has no session; such a move is refused.
-    let there = has_store(&new) && to.account.runtime_directory().exists();
+    let there = to.store.exists() && to.account.runtime_directory().exists();
     for name in images(&texts, &own) {
         let image = match there {
             true => new.image(&name)?,
@@ -147,10 +145,14 @@ fn party(name: &str) -> Result<Party> {
         account: &account,
         timeout: PATIENCE,
     };
-    let usual = podman.store().join("volumes");
-    let volumes_root = match podman.store().exists() && account.runtime_directory().exists() {
+    // An account that never used Podman has no store, and gets none by being asked, unless its settings may name
+    // another place for volumes.
+    let store = podman::store::store(&account)?;
+    let settings = account.home.join(".config/containers/containers.conf");
+    let is_set_up = store.exists() || settings.exists();
+    let volumes_root = match is_set_up && account.runtime_directory().exists() {
         true => podman.volumes_root()?,
-        false => usual,
+        false => store.join("volumes"),
     };
     Ok(Party {
         group: groups::name_of(account.gid)?
@@ -159,6 +161,7 @@ fn party(name: &str) -> Result<Party> {
         gids: ranges(accounts::Kind::Gid)?,
         lingers: logind::lingers(name),
         files: units::of_account(&account)?,
+        store,
         volumes_root,
         overlaps,
         account,
@@ -248,19 +251,30 @@ fn paths(
             .iter()
             .map(|file| plan::hidden(&file.path(), &observed.to.account)),
     );
-    paths.insert(observed.to.account.home.clone());
     paths.retain(|path| path.is_absolute());
+    // Where they would go.
+    let below = paths.iter().filter_map(|path| path.strip_prefix(home).ok());
+    let targets: Vec<_> = below
+        .map(|below| observed.to.account.home.join(below))
+        .collect();
+    paths.extend(targets);
+    paths.extend([
+        observed.to.account.home.clone(),
+        observed.to.volumes_root.clone(),
+    ]);
     paths
 }
 
 fn facts(path: &Path, to: &Party) -> Result<Facts> {
     let Ok(meta) = fs::metadata(path) else {
+        let there = path.ancestors().find(|above| above.exists());
         return Ok(Facts {
             kind: Kind::Missing,
             uid: 0,
             gid: 0,
             mode: 0,
-            device: 0,
+            mount: mounts::of_path(there.unwrap_or(Path::new("/")))?.id,
+            mounted: None,
             real: path.to_owned(),
             blocked_by: None,
         });
@@ -276,7 +290,8 @@ fn facts(path: &Path, to: &Party) -> Result<Facts> {
         uid: meta.uid(),
         gid: meta.gid(),
         mode: meta.mode() & 0o7777,
-        device: meta.dev(),
+        mount: mounts::of_path(&real)?.id,
+        mounted: mounts::first_below(&real)?,
         blocked_by: blocked_by(&real, to)?,
         real,
     })
@@ -334,9 +349,9 @@ fn login_files(account: &Account) -> [PathBuf; 3] {
 
 /// Podman's own settings of the one account that the other lacks. Where the store is and who may log in is each
 /// one's own.
-fn configuration(from: &Account, to: &Account) -> Result<Vec<PathBuf>> {
+fn configuration(from: &Account, to: &Account) -> Result<BTreeMap<PathBuf, Option<String>>> {
     let [old, new] = [from, to].map(|account| account.home.join(".config/containers"));
-    let mut found = vec![];
+    let mut found = BTreeMap::new();
     for directory in ["", "containers.conf.d", "registries.conf.d"] {
         let Ok(entries) = fs::read_dir(old.join(directory)) else {
             continue;
@@ -348,11 +363,13 @@ fn configuration(from: &Account, to: &Account) -> Result<Vec<PathBuf>> {
                 .iter()
                 .any(|name| file == Path::new(name));
             if !own && old.join(&file).is_file() && !new.join(&file).exists() {
-                found.push(file);
+                let read = || files::read_text_optional(&old.join(&file));
+                let text = from.with_its_rights(read)?.unwrap_or_default();
+                let setting = podman::store::own_place(&text, &from.home).map(str::to_owned);
+                found.insert(file, setting);
             }
         }
     }
-    found.sort();
     Ok(found)
 }
 

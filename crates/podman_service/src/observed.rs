@@ -25,6 +25,8 @@ pub struct Party {
     pub lingers: bool,
     /// Everything by which something runs as it.
     pub files: Vec<UnitFile>,
+    /// Where its Podman keeps images and secrets.
+    pub store: PathBuf,
     /// Where its store has volumes.
     pub volumes_root: PathBuf,
 }
@@ -53,8 +55,9 @@ pub struct Observed {
     pub logins: (BTreeSet<String>, BTreeSet<String>),
     /// What the units, their containers and the user name.
     pub paths: BTreeMap<PathBuf, Facts>,
-    /// Files under `.config/containers` of the old account, relative to it, that the new one has not.
-    pub configuration: Vec<PathBuf>,
+    /// Files under `.config/containers` of the old account, relative to it, that the new one has not, and a setting
+    /// in each that is good for the old one alone.
+    pub configuration: BTreeMap<PathBuf, Option<String>>,
     /// Complaints of permissions in the service's log.
     pub complaints: Vec<String>,
     /// The move that was made.
@@ -91,8 +94,10 @@ pub struct Facts {
     pub gid: u32,
     /// Permission bits.
     pub mode: u32,
-    /// The file system it is on.
-    pub device: u64,
+    /// The mount it is on; of what is missing, the one that it would be on.
+    pub mount: u64,
+    /// What is mounted there, or below.
+    pub mounted: Option<PathBuf>,
     /// Its own place, without symbolic links.
     pub real: PathBuf,
     /// A directory above it that keeps the new account out.

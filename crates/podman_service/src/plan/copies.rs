@@ -60,7 +60,19 @@ impl Draft<'_> {
             }
             copies.push(copy);
         }
-        let configuration = self.observed.configuration.iter().map(|file| Copy {
+        for (file, setting) in &self.observed.configuration {
+            if let Some(setting) = setting {
+                let path = Path::new(".config/containers").join(file);
+                self.refuse(format!(
+                    "{} has \"{setting}\", which is good for {} alone; write {} for {} first",
+                    from.home.join(&path).display(),
+                    from.name,
+                    to.home.join(path).display(),
+                    to.name
+                ));
+            }
+        }
+        let configuration = self.observed.configuration.keys().map(|file| Copy {
             from: from.home.join(".config/containers").join(file),
             to: to.home.join(".config/containers").join(file),
             owner: (to.uid, to.gid),

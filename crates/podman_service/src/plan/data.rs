@@ -89,13 +89,16 @@ impl Draft<'_> {
         let below_home = |path: &PathBuf| path.starts_with(home) && path != home;
         found.extend(self.named_paths().into_iter().filter(below_home));
         found.extend(self.args.data_directories.iter().flatten().cloned());
+        let from = &self.observed.from;
         let store = home.join(".local/share/containers");
         let settings = home.join(".config");
         found.retain(|path| {
             let elsewhere = |place: &str| path.starts_with(place);
             !NO_DATA.into_iter().any(elsewhere)
                 && !path.starts_with(self.args.secrets_from())
-                && !path.starts_with(&store)
+                && ![&store, &from.store, &from.volumes_root]
+                    .into_iter()
+                    .any(|store| path.starts_with(store))
                 && !path.starts_with(&settings)
         });
         found.sort();
@@ -122,21 +125,22 @@ impl Draft<'_> {
         let (from, to) = (&self.observed.from.account, &self.observed.to.account);
         let before = facts.real.clone();
         let shown = before.display();
-        if before == from.home {
+        if self.observed.from.store.starts_with(&before) {
             return self.refuse(format!(
-                "a container mounts the whole home directory {shown}; mount what it needs of it"
+                "a container mounts {shown}, in which {}'s Podman keeps all it has; mount what it needs of it",
+                from.name
             ));
         }
         let after = match before.strip_prefix(&from.home) {
             Ok(below) => {
-                if self.is_on_another_file_system(facts) {
+                let after = to.home.join(below);
+                if let Some(reason) = self.stays(facts, &after) {
                     self.refuse(format!(
-                        "{shown} and {} are on different file systems: bring it to another place, outside the home, \
-                         first",
-                        to.home.display()
+                        "{reason}: bring the data to a place outside of {}, where it can stay, first",
+                        from.home.display()
                     ));
                 }
-                to.home.join(below)
+                after
             }
             Err(_) => {
                 if let Some(above) = &facts.blocked_by {
@@ -229,11 +233,13 @@ impl Draft<'_> {
                 volume.mountpoint.display()
             ));
         };
-        if self.is_on_another_file_system(&facts) {
+        if let Some(reason) = self.stays(&facts, &to.volumes_root) {
             self.refuse(format!(
-                "volume {name} of {} is on another file system than {}: it cannot be renamed",
-                from.account.name,
-                to.account.home.display()
+                "volume {name}: {reason}: have {} keep its volumes on the same one (volume_path in {}, which \
+                 Podman heeds at its first use, or after podman system reset), or mount a directory outside of the \
+                 homes",
+                to.account.name,
+                to.account.home.join(".config/containers/containers.conf").display()
             ));
         }
         data.trees.push(Tree {
@@ -243,9 +249,24 @@ impl Draft<'_> {
         });
     }
 
-    fn is_on_another_file_system(&self, facts: &Facts) -> bool {
+    /// Why a directory cannot be renamed into a place.
+    fn stays(&self, facts: &Facts, place: &Path) -> Option<String> {
+        let real = facts.real.display();
+        if let Some(mounted) = &facts.mounted {
+            return Some(format!(
+                "{} is mounted in {real}, which cannot go along",
+                mounted.display()
+            ));
+        }
         let home = self.observed.paths.get(&self.observed.to.account.home);
-        home.is_none_or(|home| home.device != facts.device)
+        let there = self.observed.paths.get(place).or(home);
+        let shown = place.display();
+        let other = there.is_none_or(|there| there.mount != facts.mount);
+        other.then(|| {
+            format!(
+                "{real} and {shown} are on different file systems, and nothing is renamed across"
+            )
+        })
     }
 
     pub(super) fn is_ours(&self, facts: &Facts) -> bool {

@@ -48,6 +48,7 @@ fn party(name: &str, uid: u32, start: u32) -> Party {
         overlaps: vec![],
         lingers: true,
         files: vec![],
+        store: format!("/home/{name}/.local/share/containers/storage").into(),
         volumes_root: format!("/home/{name}/.local/share/containers/storage/volumes").into(),
     }
 }
@@ -67,7 +68,8 @@ fn facts(path: &str, kind: Kind, uid: u32) -> (PathBuf, Facts) {
         uid,
         gid: uid,
         mode: 0o750,
-        device: 1,
+        mount: 1,
+        mounted: None,
         real: path.into(),
         blocked_by: None,
     };
@@ -148,7 +150,7 @@ fn observed() -> Observed {
             facts("/run/secrets-db/shop.env", Kind::File, 1001),
             facts("/home/shop", Kind::Directory, 1002),
         ]),
-        configuration: vec![],
+        configuration: BTreeMap::new(),
         complaints: vec![],
         record: None,
     }
@@ -423,7 +425,7 @@ fn what_cannot_be_moved_whole_is_refused_with_its_name() {
             change(&|observed| {
                 let path = Path::new("/home/db/files");
                 if let Some(facts) = observed.paths.get_mut(path) {
-                    facts.device = 2;
+                    facts.mount = 2;
                 }
             }),
             "different file systems",
