@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-pytest.register_assert_rewrite("services")
+pytest.register_assert_rewrite("services", "extra")
 
 from services import DEBIAN_13, EVERY, Services, as_it_is  # noqa: E402
 from testbed import host  # noqa: E402
@@ -16,7 +16,7 @@ from testbed.turns import take_samples, take_turns  # noqa: E402
 MACHINES = {}
 # Of these each Debian has its part of the cases in the short run.
 IN_TURN = ("test_crashes", "test_dedicated_user", "test_naive", "test_refusals", "test_rescue", "test_services",
-           "test_usage")
+           "test_situations", "test_usage")
 CUT = "test_a_host_that_crashes_in_a_move_comes_back_with_the_service_as_it_was"
 
 
