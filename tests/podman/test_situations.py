@@ -105,6 +105,11 @@ def id_of(extra, account, image):
     return extra.of(account, "image", "inspect", "-f", "{{.Id}}", image)
 
 
+def times_asked(extra, port):
+    """How often the registry was asked for the image."""
+    return extra.sh(f"journalctl -o cat -u registry-{port}").count('"GET /v2/web/manifests/')
+
+
 @pytest.mark.soak
 def test_an_image_is_pulled_from_its_registry(extra, registry_of):
     tagged, by_digest = registry_of(5000)
@@ -113,7 +118,9 @@ def test_an_image_is_pulled_from_its_registry(extra, registry_of):
     extra.stop()
     for image in (tagged, by_digest):
         extra.start(image=image)
+        asked = times_asked(extra, 5000)
         with extra.moved(images="pull"):
+            assert times_asked(extra, 5000) > asked
             assert id_of(extra, ACCOUNT, image) == id_of(extra, SHARED, image)
         extra.stop()
 
@@ -257,7 +264,8 @@ def test_a_directory_of_the_home_that_is_a_mount_is_refused(extra, mount):
 def test_a_directory_on_another_file_system_stays_where_it_is(extra):
     extra.sh(f"mkdir -p /srv/disk; mount -t tmpfs disk /srv/disk; install -d -o {SHARED} -g {SHARED} /srv/disk/data")
     try:
-        extra.of(SHARED, "run", "--rm", "-v", "/srv/disk/data:/data", WEB, "sh", "-c", "echo 5 >/data/5; chown 5:33 /data/5")
+        extra.of(SHARED, "run", "--rm", "-v", "/srv/disk/data:/data", WEB, "sh", "-c",
+                 "echo 5 >/data/5; chown 5:33 /data/5")
         extra.start("-v /srv/disk/data:/data")
         look = "stat -c '%n %u:%g %a' /data /data/*"
         before = extra.inside(SHARED, look)
@@ -325,7 +333,8 @@ def test_a_user_namespace_has_the_same_ids_as_before(extra, mode):
     extra.sh("rm -rf /var/lib/ids; install -d -o container-db -g container-db /var/lib/ids")
     try:
         extra.of(SHARED, "run", "--rm", "-v", "/var/lib/ids:/data", WEB, "sh", "-c",
-                 "for id in 0 5 100 200 201 990 985; do echo $id >/data/$id; chown $id:$id /data/$id; done; chmod 777 /data")
+                 "for id in 0 5 100 200 201 990 985; do echo $id >/data/$id; chown $id:$id /data/$id; done; "
+                 "chmod 777 /data")
         extra.start(f"{MODES[mode]} -v /var/lib/ids:/data")
         look = "rm -f /data/new; touch /data/new; id; stat -c '%n %u:%g %a' /data /data/*"
         before = extra.inside(SHARED, look)
