@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from . import engine, host, images, pristine
+from . import engine, host, images, pristine, registry
 from .base import CACHE, run
 
 
@@ -27,6 +27,7 @@ def everything():
     # By name, as the directory may be the user's own, or a mount point.
     for ours in (engine.ROOT, images.KEY.parent, images.SCRATCH, pristine.STORE):
         shutil.rmtree(ours, ignore_errors=not ours.exists())
+    registry.PROGRAM.unlink(missing_ok=True)
     for held in CACHE.glob("*.lock"):
         held.unlink()
     run("rmdir", CACHE, check=False)
