@@ -125,9 +125,9 @@ impl Draft<'_> {
         let (from, to) = (&self.observed.from.account, &self.observed.to.account);
         let before = facts.real.clone();
         let shown = before.display();
-        if self.observed.from.store.starts_with(&before) {
+        if from.home.starts_with(&before) || self.observed.from.store.starts_with(&before) {
             return self.refuse(format!(
-                "a container mounts {shown}, in which {}'s Podman keeps all it has; mount what it needs of it",
+                "a container mounts {shown}, in which is all that {} has; mount what it needs of it",
                 from.name
             ));
         }
