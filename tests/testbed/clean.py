@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from . import engine, host, images, pristine, registry
+from . import engine, host, images, pristine, registry, virtual
 from .base import CACHE, run
 
 
@@ -25,9 +25,9 @@ def everything():
         if line.startswith(f"{CACHE}/"):
             run("umount", "-l", line)
     # By name, as the directory may be the user's own, or a mount point.
-    for ours in (engine.ROOT, images.KEY.parent, images.SCRATCH, pristine.STORE):
+    for ours in (engine.ROOT, images.KEY.parent, images.SCRATCH, pristine.STORE, virtual.STORE):
         shutil.rmtree(ours, ignore_errors=not ours.exists())
     registry.PROGRAM.unlink(missing_ok=True)
-    for held in CACHE.glob("*.lock"):
-        held.unlink()
+    for ours in (*CACHE.glob("cloud.*"), *CACHE.glob("*.lock")):
+        ours.unlink()
     run("rmdir", CACHE, check=False)

@@ -16,6 +16,12 @@ BOOT_SECONDS = 90
 # A dockerd, statically linked, that hosts run in place of their own: for engines that no Debian carries.
 DOCKERD = os.environ.get("BULKHEAD_DOCKERD")
 
+# name → the machine, for a host that is no container: its `run` is what `exec_` does, and its sshd answers on `port` of
+# this machine's loopback
+ELSEWHERE = {}
+# The hosts are throwaways: their keys change with every new one.
+STRANGERS = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+
 # All but SYS_RESOURCE (which the machine itself may lack), SYS_MODULE, SYS_RAWIO, SYS_BOOT, SYS_PACCT and WAKE_ALARM.
 CAPABILITIES = (
     "AUDIT_CONTROL AUDIT_WRITE BLOCK_SUSPEND CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER "
@@ -126,6 +132,8 @@ def wait_booted(name):
 
 def exec_(name, *argv, **kwargs):
     """Run a command as root in the host, by argument vector; keywords as those of `base.run`."""
+    if name in ELSEWHERE:
+        return ELSEWHERE[name].run(*argv, **kwargs)
     stdin = ["-i"] if "input" in kwargs or "stdin" in kwargs else []
     return engine.docker("exec", *stdin, container(name), *argv, **kwargs)
 
@@ -184,19 +192,24 @@ def inventory(connection="ssh"):
     # A host may be taken down by somebody else meanwhile.
     for name in filter(inspect, names()):
         if connection == "ssh":
-            hosts[name] = {
-                "ansible_host": address(name),
-                "ansible_user": "root",
-                "ansible_ssh_private_key_file": str(images.KEY),
-                # The hosts are throwaways: their keys change with every new one.
-                "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
-                                           "-o LogLevel=ERROR",
-            }
+            hosts[name] = over_ssh(address(name))
         else:
             hosts[name] = {
                 "ansible_connection": "community.docker.docker",
                 "ansible_host": container(name),
                 "ansible_docker_extra_args": f"-H unix://{engine.SOCKET}",
             }
-        hosts[name]["ansible_python_interpreter"] = "/usr/bin/python3"
+    hosts |= {name: over_ssh("127.0.0.1", machine.port) for name, machine in ELSEWHERE.items()}
+    for variables in hosts.values():
+        variables["ansible_python_interpreter"] = "/usr/bin/python3"
     return json.dumps({"all": {"hosts": hosts}}, indent=2)
+
+
+def over_ssh(where, port=22):
+    return {
+        "ansible_host": where,
+        "ansible_port": port,
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(images.KEY),
+        "ansible_ssh_common_args": " ".join(STRANGERS),
+    }

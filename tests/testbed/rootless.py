@@ -103,14 +103,14 @@ def volume_data(volume, account=ACCOUNT):
     return f"/var/lib/containers/{account}/.local/share/containers/storage/volumes/{volume}/_data"
 
 
-def wait_healthy(name, accounts=None, seconds=90):
+def wait_healthy(name, accounts=None, seconds=90, services=tuple(SERVICES)):
     """Wait until the services answer; `accounts` are those of services that are not the shared account's."""
     accounts = accounts or {}
     found = {}
 
     def healthy():
-        found.update({service.name: problem(name, service, accounts.get(service.name, ACCOUNT))
-                      for service in SERVICES.values()})
+        found.update({service: problem(name, SERVICES[service], accounts.get(service, ACCOUNT))
+                      for service in services})
         return not any(found.values())
 
     try:

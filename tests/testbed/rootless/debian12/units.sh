@@ -10,7 +10,8 @@ unit() {
     podman generate systemd --new --files --name "$service"
     # Where the machine underneath has cgroups of version 1, Podman 4.3 takes none for its own, and leaves its unit's
     # for a scope: systemd loses sight of all but its own child.
-    sed -i '/^\t-d /d; /--sdnotify/d; s/^Type=notify/Type=exec/; /^NotifyAccess/d' "container-$service.service"
+    ! grep -qv ^0:: /proc/self/cgroup ||
+        sed -i '/^\t-d /d; /--sdnotify/d; s/^Type=notify/Type=exec/; /^NotifyAccess/d' "container-$service.service"
     podman rm "$service"
     systemctl --user enable "container-$service.service"
 }
