@@ -106,7 +106,7 @@ def test_a_service_whose_unit_podman_wrote_moves_and_returns(vm, service):
     written = vm.read(inside[SHARED])
     assert "Type=notify" in written and "--sdnotify=conmon" in written
     vm.before = {service: vm.owned_inside(service)}
-    for state, account in (("present", service), ("returned", SHARED)):
+    for state, account in (("moved", service), ("returned", SHARED)):
         assert vm.move(service, state=state, timeout=600)["changed"]
         wait_healthy(vm, **{service: account})
         assert {name: service in vm.containers(name) for name in inside} == {name: name == account for name in inside}

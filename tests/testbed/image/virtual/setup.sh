@@ -8,3 +8,8 @@ chroot "$root" systemctl enable -q systemd-networkd
 ln -sf /dev/null "$root/etc/systemd/system/systemd-networkd-wait-online.service"
 # Podman wants to copy one for a container with a network of its own.
 : >"$root/etc/resolv.conf"
+# On a busy machine a container takes longer to start than units have by themselves.
+for manager in system user; do
+    install -d "$root/etc/systemd/$manager.conf.d"
+    printf '[Manager]\nDefaultTimeoutStartSec=10min\n' >"$root/etc/systemd/$manager.conf.d/testbed.conf"
+done
