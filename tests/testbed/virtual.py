@@ -74,6 +74,8 @@ def set_up(name):
     rootless.put_files(name)
     rootless.shell(name, f"{rootless.THERE}/account.sh; loginctl enable-linger {rootless.ACCOUNT}; "
                          f"until as {rootless.ACCOUNT} systemctl --user is-system-running --wait; do sleep 1; done")
+    # The host that the data is from went down with some.
+    rootless.as_account(name, rootless.ACCOUNT, "podman", "rm", "--force", "--ignore", *rootless.SERVICES)
     rootless.as_account(name, rootless.ACCOUNT, f"{there}/units.sh")
     rootless.as_account(name, rootless.ACCOUNT, "systemctl", "--user", "disable", *LEFT_OUT)
     rootless.shell(name, f"{there}/system.sh")
