@@ -15,6 +15,13 @@ MIB = 1 << 20
 # Between one look and the next a service allocates and frees.
 TOLERANCE = 4 * MIB
 HELD = 64 * MIB
+WORK = f"""
+import time
+held = b'x' * {HELD}
+while time.process_time() < 3: pass
+print('ready', flush=True)
+time.sleep(3600)
+"""
 SERVICES = ("localapp", "shopdb")
 
 
@@ -46,7 +53,8 @@ def counted(machine, *units):
     """Bytes and seconds of all these units, as systemd says."""
     shown = machine.said("systemctl", "show", "-p", "MemoryCurrent", "-p", "CPUUsageNSec", *units)
     values = [line.split("=") for line in shown.splitlines() if line]
-    memory, cpu = (sum(int(value) for name, value in values if name == wanted) for wanted in ("MemoryCurrent", "CPUUsageNSec"))
+    memory, cpu = (sum(int(value) for name, value in values if name == wanted)
+                   for wanted in ("MemoryCurrent", "CPUUsageNSec"))
     return memory, cpu / 1e9
 
 
@@ -76,8 +84,7 @@ def test_memory_and_processor_of_each_account_are_what_systemd_says(vm):
 def test_what_an_account_holds_and_works_shows_and_is_no_others(vm):
     """64 MiB and three seconds of a processor."""
     before = told(vm)
-    work = "import time\nheld = b'x' * (64 << 20)\nwhile time.process_time() < 3: pass\nprint('ready', flush=True)\ntime.sleep(3600)"
-    vm.as_("shopdb", "systemd-run", "--user", "-q", "--unit=holds", "python3", "-c", work)
+    vm.as_("shopdb", "systemd-run", "--user", "-q", "--unit=holds", "python3", "-c", WORK)
     vm.sh("until journalctl -q _UID=$(id -u shopdb) -o cat | grep -qx ready; do sleep 1; done")
     with_it = told(vm)
     vm.as_("shopdb", "systemctl", "--user", "stop", "holds")

@@ -16,8 +16,8 @@ BOOT_SECONDS = 90
 # A dockerd, statically linked, that hosts run in place of their own: for engines that no Debian carries.
 DOCKERD = os.environ.get("BULKHEAD_DOCKERD")
 
-# name → the machine, for a host that is no container: its `run` is what `exec_` does, and its sshd answers on `port` of
-# this machine's loopback
+# name → the machine, for a host that is no container: its `run` is what `exec_` does, and its sshd answers on `port`
+# of this machine's loopback
 ELSEWHERE = {}
 # The hosts are throwaways: their keys change with every new one.
 STRANGERS = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]

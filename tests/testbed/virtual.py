@@ -1,6 +1,6 @@
-"""A test host that is a virtual machine: Debian 12 with its own kernel, whose control groups are of version 2 with every
-controller, whatever the machine underneath has. Under its shared account it has the services of `rootless`, in the units
-that Podman writes. The processor is emulated: a call of Podman takes seconds."""
+"""A test host that is a virtual machine: Debian 12 with its own kernel, whose control groups are of version 2 with
+every controller, whatever the machine underneath has. Under its shared account it has the services of `rootless`, in
+the units that Podman writes. The processors are emulated: a call of Podman takes seconds."""
 
 import hashlib
 import shlex
