@@ -74,6 +74,24 @@ def test_a_network_of_podman_5_is_carried_whole(extra, kind):
     carried_whole(extra, NETWORKS_OF_5[kind])
 
 
+def test_a_volume_where_the_image_has_files_keeps_its_own(extra):
+    """Podman copies what the image has there to a volume that is new."""
+    image, look = "localhost/filled:1", "ls /filled; stat -c %u:%g /filled"
+    extra.of(SHARED, "run", "--name", "filling", WEB, "sh", "-c", "mkdir /filled && echo x >/filled/of-the-image")
+    extra.of(SHARED, "commit", "-q", "filling", image)
+    extra.of(SHARED, "rm", "filling")
+    try:
+        extra.start("--volume filled:/filled", image)
+        extra.inside(SHARED, "mv /filled/of-the-image /filled/own; chown 7:8 /filled")
+        with extra.moved():
+            assert extra.inside(ACCOUNT, look) == "own\n7:8"
+        assert extra.inside(SHARED, look) == "own\n7:8"
+    finally:
+        extra.stop()
+        extra.of(SHARED, "volume", "rm", "filled")
+        extra.of(SHARED, "rmi", image)
+
+
 # Images from registries, and logins
 
 @pytest.fixture
