@@ -245,6 +245,8 @@ def far(extra):
     account = "far"
     if extra.machine.run("id", account, check=False).returncode:
         extra.sh(f"mkdir -p {home(account)}; mount -t tmpfs -o size=24m far {home(account)}")
+    # Its Podman would insist on the places of its first use.
+    extra.sh(f"rm -rf {home(account)}/.local")
     extra.between(SHARED, account)
     return account
 
