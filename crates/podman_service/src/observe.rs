@@ -365,8 +365,7 @@ fn configuration(from: &Account, to: &Account) -> Result<BTreeMap<PathBuf, Optio
             if !own && old.join(&file).is_file() && !new.join(&file).exists() {
                 let read = || files::read_text_optional(&old.join(&file));
                 let text = from.with_its_rights(read)?.unwrap_or_default();
-                let setting = podman::store::own_place(&text, &from.home).map(str::to_owned);
-                found.insert(file, setting);
+                found.insert(file, podman::store::own_place(&text, &from.home));
             }
         }
     }

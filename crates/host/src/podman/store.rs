@@ -1,8 +1,9 @@
 //! Where an account's Podman keeps all it has, containers-storage.conf(5) and containers.conf(5).
 
 use crate::{accounts::Account, files};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
+use toml::{Table, Value};
 
 const USUAL: &str = ".local/share/containers/storage";
 /// The host's settings; the first that is there counts.
@@ -19,15 +20,16 @@ const PLACES: [&str; 4] = ["volume_path", "static_dir", "tmp_dir", "network_conf
 /// # Errors
 /// When settings are there and cannot be read.
 pub fn store(account: &Account) -> Result<PathBuf> {
-    let own = account.home.join(".config/containers/storage.conf");
-    let own = account.with_its_rights(|| files::read_text_optional(&own))?;
-    if let Some(place) = own.and_then(|text| setting(&text, "graphroot")) {
+    let path = account.home.join(".config/containers/storage.conf");
+    let own = account.with_its_rights(|| files::read_text_optional(&path))?;
+    let own = own.map_or(Ok(None), |text| setting(&text, "graphroot"));
+    if let Some(place) = own.with_context(|| path.display().to_string())? {
         return Ok(expanded(&place, account));
     }
     let usual = account.home.join(USUAL);
     for path in OF_HOST {
         if let Some(text) = files::read_text_optional(Path::new(path))? {
-            let place = setting(&text, "rootless_storage_path");
+            let place = setting(&text, "rootless_storage_path").with_context(|| path.to_owned())?;
             let place = place.map(|place| expanded(&place, account));
             // Where the account has settings of its own, Podman 4.3 heeds the host's too, and 5.4 does not.
             return Ok(match place {
@@ -39,32 +41,35 @@ pub fn store(account: &Account) -> Result<PathBuf> {
     Ok(usual)
 }
 
-/// Which setting of a containers.conf is good for this account alone: one that says where its Podman keeps
-/// something, or one that names its home.
+/// Which of an account's settings, of whatever file of Podman's, is good for it alone: one that says where its Podman
+/// keeps something, or one that names its home.
 #[must_use]
-pub fn own_place<'t>(text: &'t str, home: &Path) -> Option<&'t str> {
+pub fn own_place(text: &str, home: &Path) -> Option<String> {
     let home = home.to_string_lossy();
-    let mut lines = text.lines().map(str::trim);
-    lines.find(|line| {
-        let is_set = |key: &&str| value_of(line, key).is_some();
-        !line.starts_with('#') && (PLACES.iter().any(is_set) || line.contains(&*home))
-    })
+    let is_own = |setting: &String| {
+        let key = setting.split(" = ").next().unwrap_or_default();
+        PLACES.contains(&key) || setting.contains(&*home)
+    };
+    let shown = |(key, value): (&String, &Value)| format!("{key} = {value}");
+    match text.parse::<Table>() {
+        Ok(sections) => {
+            let mut settings = sections.iter().flat_map(|(key, value)| match value {
+                Value::Table(section) => section.iter().map(shown).collect(),
+                other => vec![shown((key, other))],
+            });
+            settings.find(is_own)
+        }
+        // policy.json, mounts.conf
+        Err(_) => text.lines().map(|line| line.trim().to_owned()).find(is_own),
+    }
 }
 
-fn setting(text: &str, key: &str) -> Option<String> {
-    let value = text.lines().find_map(|line| value_of(line.trim(), key))?;
-    Some(value.to_owned()).filter(|value| !value.is_empty())
-}
-
-/// The string that a line of TOML sets `key` to.
-fn value_of<'l>(line: &'l str, key: &str) -> Option<&'l str> {
-    let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
-    let value = value.trim_start();
-    let quote = value
-        .chars()
-        .next()
-        .filter(|first| "\"'".contains(*first))?;
-    value[1..].split(quote).next()
+/// A place that a storage.conf names.
+fn setting(text: &str, key: &str) -> Result<Option<String>> {
+    let sections: Table = text.parse()?;
+    let value = sections.get("storage").and_then(|storage| storage.get(key));
+    let place = value.and_then(Value::as_str).unwrap_or_default();
+    Ok((!place.is_empty()).then(|| place.to_owned()))
 }
 
 fn expanded(place: &str, account: &Account) -> PathBuf {
@@ -85,26 +90,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_read_as_toml_has_it() {
-        for line in [
-            "graphroot = \"/a b\" # \"no\"",
-            "[storage]\n  graphroot='/a b'",
-            "# graphroot = \"/no\"\ngraphroot_other = \"/no\"\ngraphroot=\"/a b\"",
-        ] {
-            assert_eq!(
-                setting(line, "graphroot").as_deref(),
-                Some("/a b"),
-                "{line}"
-            );
-        }
-        for line in [
+    fn a_place_is_that_of_its_section() {
+        let named = |text| setting(text, "graphroot").unwrap();
+        assert_eq!(
+            named("[storage]\n  graphroot='/a b' # no\n").as_deref(),
+            Some("/a b")
+        );
+        for text in [
             "",
-            "graphroot = \"\"",
-            "#graphroot = \"/a\"",
-            "graphroot = 5",
+            "[storage]\ngraphroot = \"\"",
+            "[storage]\n#graphroot = \"/a\"",
+            "[storage]\ngraphroot = 5",
+            "[other]\ngraphroot = \"/a\"",
         ] {
-            assert_eq!(setting(line, "graphroot"), None, "{line}");
+            assert_eq!(named(text), None, "{text}");
         }
+        assert!(setting("graphroot = ", "graphroot").is_err());
     }
 
     #[test]
@@ -124,16 +125,14 @@ mod tests {
     #[test]
     fn settings_that_name_places_are_the_accounts_own() {
         let own = |text| own_place(text, Path::new("/home/db"));
-        assert_eq!(
-            own("[engine]\nvolume_path = \"/v\"\n"),
-            Some("volume_path = \"/v\"")
+        let is_own = |text, told: &str| assert_eq!(own(text).as_deref(), Some(told));
+        is_own("[engine]\nvolume_path='/v'\n", "volume_path = \"/v\"");
+        is_own(
+            "[containers]\nvolumes = [\n\"/home/db/s:/s\"]",
+            "volumes = [\"/home/db/s:/s\"]",
         );
         assert_eq!(
-            own("seccomp_profile=\"/home/db/s\""),
-            Some("seccomp_profile=\"/home/db/s\"")
-        );
-        assert_eq!(
-            own("# volume_path = \"/v\"\n# /home/db\npids_limit = 0\n"),
+            own("# volume_path = \"/v\"\n[containers]\n# /home/db\npids_limit = 0\n"),
             None
         );
     }
