@@ -42,9 +42,6 @@ pub struct Container {
     pub name: String,
     /// The id of its image.
     pub image: String,
-    /// The id of its pod, or empty.
-    #[serde(default)]
-    pub pod: String,
     /// The name by which the image was asked for.
     #[serde(default)]
     pub image_name: String,
@@ -61,6 +58,23 @@ pub struct Container {
     /// The networks it is on.
     #[serde(default)]
     pub network_settings: NetworkSettings,
+}
+
+/// A container, as `podman ps` lists it: also one that was being removed when Podman was ended, which can no more be
+/// inspected.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Listed {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name is the first.
+    pub names: Vec<String>,
+    /// Its labels.
+    #[serde(default, deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The id of its pod, or empty.
+    #[serde(default)]
+    pub pod: String,
 }
 
 /// A container's state.
@@ -238,11 +252,20 @@ impl Podman<'_> {
         Ok(found.into_iter().flatten().collect())
     }
 
+    /// Every container, running or not, by what little of it is always told.
+    ///
+    /// # Errors
+    /// With Podman's words.
+    pub fn listed(&self) -> Result<Vec<Listed>> {
+        let told = self.call(&["ps", "--all", "--no-trunc", "--format", "json"]);
+        serde_json::from_str(&told.stdout()?).context("podman ps")
+    }
+
     /// Ends and removes a container, and with it the pod that it is in. One that is gone already is no error.
     ///
     /// # Errors
     /// With Podman's words.
-    pub fn remove_container(&self, container: &Container) -> Result<()> {
+    pub fn remove_container(&self, container: &Listed) -> Result<()> {
         let words = match container.pod.as_str() {
             "" => ["container", "rm", "--force", "--ignore", &container.id],
             pod => ["pod", "rm", "--force", "--ignore", pod],

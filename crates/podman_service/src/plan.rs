@@ -173,7 +173,9 @@ fn sides(args: &Args, observed: &Observed) -> Result<IdMaps, Vec<String>> {
 pub fn of_units<'o>(observed: &'o Observed, files: &[&UnitFile]) -> Vec<&'o podman::Container> {
     let own = store::own(files);
     let containers = observed.containers.iter();
-    containers.filter(|it| own.runs(it)).collect()
+    containers
+        .filter(|it| own.runs(&it.name, &it.config.labels))
+        .collect()
 }
 
 impl Draft<'_> {

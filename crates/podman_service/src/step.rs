@@ -103,10 +103,10 @@ pub struct Own {
 
 impl Own {
     /// Whether one of the units runs the container.
-    pub fn runs(&self, container: &podman::Container) -> bool {
-        match container.config.labels.get(podman::UNIT_LABEL) {
+    pub fn runs(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        match labels.get(podman::UNIT_LABEL) {
             Some(unit) => self.units.contains(unit),
-            None => self.containers.contains(&container.name),
+            None => self.containers.contains(name),
         }
     }
 }

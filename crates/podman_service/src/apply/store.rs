@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use host::{
     accounts::Account,
     files,
-    podman::{Network, Podman},
+    podman::{Listed, Network, Podman},
 };
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -65,7 +65,8 @@ pub fn remove_network(step: &Step, name: &str) -> Result<()> {
 /// A unit that is stopped while it starts leaves its container behind.
 pub fn remove_own(step: &Step, own: &Own) -> Result<()> {
     let podman = step.podman(Side::New);
-    for container in podman.containers()?.iter().filter(|it| own.runs(it)) {
+    let runs = |it: &&Listed| it.names.iter().any(|name| own.runs(name, &it.labels));
+    for container in podman.listed()?.iter().filter(runs) {
         podman.remove_container(container)?;
     }
     let mut networks = own.networks.iter();
