@@ -206,7 +206,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 
 /// Removes the record of the process that holds the account's namespaces, where there is none such. A Podman that is
 /// ended in its first call after boot leaves one behind, and every later one, `podman system migrate` too, fails with
-/// `cannot re-exec process to join the existing user namespace` (seen with 5.4).
+/// `cannot re-exec process to join the existing user namespace` (seen with 4.3 and 5.4).
 pub fn forget_dead_holder(account: &Account) {
     let record = account.runtime_directory().join("libpod/tmp/pause.pid");
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).ok();
