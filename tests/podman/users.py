@@ -123,7 +123,9 @@ def play(machine, *arguments, playbook=None, tasks=None):
             playbook = Path(scratch) / "play.yml"
             playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "become": True, "tasks": tasks}]))
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment |= {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8", "ANSIBLE_SSH_ARGS": "-o ControlMaster=no"}
+        environment |= {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8", "ANSIBLE_SSH_ARGS": "-o ControlMaster=no",
+                        # A virtual machine takes its time to become root.
+                        "ANSIBLE_TIMEOUT": "120"}
         command = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, playbook, *arguments]
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
