@@ -242,7 +242,8 @@ def test_a_stopped_container_keeps_its_account(bare, web):
     assert "containers of its own: shop" in bare.refused(name="web", state="absent")["msg"]
     bare.podman(web, "rm", "shop")
     assert bare.make(name="web", state="absent")["warnings"][0].startswith(f"{web['home']} stays")
-    assert bare.sh("ls /var/lib/containers") == "web"
+    # The host's own store may be beside it.
+    assert bare.sh("ls /var/lib/containers").split()[-1] == "web"
 
 
 def test_what_is_mounted_in_its_home_does_not_go_with_it(bare, web):

@@ -18,12 +18,13 @@ const PLACES: [&str; 4] = ["volume_path", "static_dir", "tmp_dir", "network_conf
 /// would make it.
 ///
 /// # Errors
-/// When settings are there and cannot be read.
+/// When the host's settings are there and cannot be read.
 pub fn store(account: &Account) -> Result<PathBuf> {
     let path = account.home.join(".config/containers/storage.conf");
-    let own = account.with_its_rights(|| files::read_text_optional(&path))?;
-    let own = own.map_or(Ok(None), |text| setting(&text, "graphroot"));
-    if let Some(place) = own.with_context(|| path.display().to_string())? {
+    // What the account cannot read, or Podman, is no setting.
+    let own = account.with_its_rights(|| files::read_text_optional(&path));
+    let own = own.unwrap_or_default();
+    if let Some(place) = own.and_then(|text| setting(&text, "graphroot").ok()?) {
         return Ok(expanded(&place, account));
     }
     let usual = account.home.join(USUAL);
