@@ -280,6 +280,17 @@ def test_a_directory_of_the_home_that_is_a_mount_is_refused(extra, mount):
         extra.sh(f"umount -l {disk}; rmdir {disk}")
 
 
+LOOK = "stat -c '%n %u:%g %a' /data /data/*"
+
+
+def assert_same_inside(extra, look):
+    """That the container says the same before the move, after it and when it has returned."""
+    before = extra.inside(SHARED, look)
+    with extra.moved():
+        assert extra.inside(ACCOUNT, look) == before
+    assert extra.inside(SHARED, look) == before
+
+
 @pytest.mark.soak
 def test_a_directory_on_another_file_system_stays_where_it_is(extra):
     extra.sh(f"mkdir -p /srv/disk; mount -t tmpfs disk /srv/disk; install -d -o {SHARED} -g {SHARED} /srv/disk/data")
@@ -287,11 +298,7 @@ def test_a_directory_on_another_file_system_stays_where_it_is(extra):
         extra.of(SHARED, "run", "--rm", "-v", "/srv/disk/data:/data", WEB, "sh", "-c",
                  "echo 5 >/data/5; chown 5:33 /data/5")
         extra.start("-v /srv/disk/data:/data")
-        look = "stat -c '%n %u:%g %a' /data /data/*"
-        before = extra.inside(SHARED, look)
-        with extra.moved():
-            assert extra.inside(ACCOUNT, look) == before
-        assert extra.inside(SHARED, look) == before
+        assert_same_inside(extra, LOOK)
     finally:
         extra.stop()
         extra.sh("umount -l /srv/disk")
@@ -350,11 +357,7 @@ def test_a_user_namespace_has_the_same_ids_as_before(extra, mode):
                  "for id in 0 5 100 200 201 990 985; do echo $id >/data/$id; chown $id:$id /data/$id; done; "
                  "chmod 777 /data")
         extra.start(f"{MODES[mode]} -v /var/lib/ids:/data")
-        look = "rm -f /data/new; touch /data/new; id; stat -c '%n %u:%g %a' /data /data/*"
-        before = extra.inside(SHARED, look)
-        with extra.moved():
-            assert extra.inside(ACCOUNT, look) == before
-        assert extra.inside(SHARED, look) == before
+        assert_same_inside(extra, f"rm -f /data/new; touch /data/new; id; {LOOK}")
     finally:
         extra.sh("rm -r /var/lib/ids")
 

@@ -12,7 +12,7 @@ use crate::{
 use ansible_module::{Failure, Invocation, Module, Outcome, refusal};
 use anyhow::Result;
 use std::{path::Path, process::ExitCode};
-use transaction::{IN_PROGRESS, Recovery, Store};
+use transaction::{IN_PROGRESS, Store};
 
 /// Root's only: the lock, and the journal of a change under way.
 const STATE: &str = "/var/lib/bulkhead/dedicated_user";
@@ -64,11 +64,8 @@ fn change(args: &Args, warnings: &mut Warnings) -> Result<Outcome, Failure> {
     host::process::survive_hangup()?;
     let store = Store::lock(STATE.as_ref())?;
     if let Some((name, recovery)) = apply::recover(&store, warnings)? {
-        let how = match recovery {
-            Recovery::Finished => "finished",
-            Recovery::Undone | Recovery::Waiting => "undone",
-        };
-        warnings.push(interrupted(&format!("an earlier run for {name}"), how));
+        let run = format!("an earlier run for {name}");
+        warnings.push(interrupted(&run, recovery.as_str()));
     }
     let observed = observe::host(args)?;
     let plan = decide(args, &observed, warnings)?;

@@ -24,7 +24,7 @@ use observed::Observed;
 use plan::Plan;
 use record::STATE;
 use std::{path::Path, process::ExitCode, time::Duration};
-use transaction::{Recovery, Store};
+use transaction::Store;
 
 /// How long a service may take to come back after a reboot in the middle.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(300);
@@ -54,20 +54,13 @@ fn recover_by_hand() -> ExitCode {
     }
     match recovered {
         Ok(None) => println!("nothing is open"),
-        Ok(Some(recovery)) => println!("an interrupted move was {}", word(recovery)),
+        Ok(Some(recovery)) => println!("an interrupted move was {}", recovery.as_str()),
         Err(error) => {
             eprintln!("{error:#}");
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
-}
-
-fn word(recovery: Recovery) -> &'static str {
-    match recovery {
-        Recovery::Finished => "finished",
-        Recovery::Undone | Recovery::Waiting => "undone",
-    }
 }
 
 fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
@@ -98,7 +91,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
     if let Some(recovery) = apply::recover(&store, &mut context)? {
         invocation.warn(format!(
             "an earlier move was interrupted; it has been {}",
-            word(recovery)
+            recovery.as_str()
         ));
     }
     Ok(outcome(&args, Some(&store), &mut context, invocation)?)

@@ -28,6 +28,18 @@ pub enum Recovery {
     Waiting,
 }
 
+impl Recovery {
+    /// What an operator is told that became of it: "an interrupted change was …".
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Recovery::Finished => "finished",
+            Recovery::Undone => "undone",
+            Recovery::Waiting => "undone as far as this early in the boot",
+        }
+    }
+}
+
 impl<'s, S: Step> Open<'s, S> {
     pub(crate) fn new(store: &'s Store, journal: Journal, records: Vec<Record<S>>) -> Self {
         let mut open = Open {

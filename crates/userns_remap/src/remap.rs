@@ -79,21 +79,13 @@ fn recover_by_hand(boot: bool) -> ExitCode {
         .for_each(|warning| eprintln!("{warning}"));
     match recovered {
         Ok(None) => println!("nothing is open"),
-        Ok(Some(recovery)) => println!("an interrupted change was {}", word(recovery)),
+        Ok(Some(recovery)) => println!("an interrupted change was {}", recovery.as_str()),
         Err(error) => {
             eprintln!("{error:#}");
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
-}
-
-fn word(recovery: Recovery) -> &'static str {
-    match recovery {
-        Recovery::Finished => "finished",
-        Recovery::Undone => "undone",
-        Recovery::Waiting => "undone as far as this early in the boot",
-    }
 }
 
 fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
@@ -115,7 +107,7 @@ fn run(invocation: &mut Invocation) -> Result<Outcome, Failure> {
     let mut context = Context::new(false, Duration::from_secs(timeout));
     context.interrupted = host::process::on_interrupt()?;
     let _teller = tell(&context, invocation.by_hand);
-    let recovered = apply::recover(&store, &mut context)?.map(word);
+    let recovered = apply::recover(&store, &mut context)?.map(Recovery::as_str);
     if let Some(how) = recovered {
         invocation.warn(format!("an earlier run was interrupted; it has been {how}"));
     }

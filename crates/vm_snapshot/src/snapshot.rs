@@ -101,12 +101,7 @@ impl Run<'_> {
                 .exists();
             return Ok(open.then_some("left for a real run to finish or undo"));
         };
-        Ok(
-            apply::recover(store, &mut self.context)?.map(|recovery| match recovery {
-                Recovery::Finished => "finished",
-                Recovery::Undone | Recovery::Waiting => "undone",
-            }),
-        )
+        Ok(apply::recover(store, &mut self.context)?.map(Recovery::as_str))
     }
 
     fn all(&mut self) -> Result<Outcome> {
